@@ -1,0 +1,14 @@
+/** When things run by themselves: the full sync, every morning at 07:00 UTC. */
+import { cronJobs } from "convex/server";
+import { internal } from "./_generated/api";
+
+const crons = cronJobs();
+
+crons.daily(
+  "sync-luma-events",
+  { hourUTC: 7, minuteUTC: 0 },
+  internal.events.sync.runFullEventSync,
+  {},
+);
+
+export default crons;

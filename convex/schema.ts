@@ -1,0 +1,62 @@
+/**
+ * The tables and their indexes: the source of every stored shape. Arguments, results and types elsewhere
+ * are derived from here. All times are ms since 1970, UTC.
+ */
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+
+export default defineSchema({
+  organizations: defineTable({
+    name: v.string(),
+    slug: v.optional(v.string()),
+    logoUrl: v.optional(v.string()),
+    /** The public page of the calendar, for embedding; works without a key. */
+    lumaCalendarUrl: v.optional(v.string()),
+    /** The key itself, or `env:NAME` for the deployment's environment variable that holds it. */
+    lumaApiKey: v.optional(v.string()),
+    /** When the last successful sync began. */
+    eventsLastSynced: v.optional(v.number()),
+    /** Why the last sync failed; absent when it succeeded. */
+    eventsSyncError: v.optional(v.string()),
+  })
+    .index("by_slug", ["slug"])
+    // A missing field sorts before every value, so a range over this index skips organizations without a key.
+    .index("by_luma_api_key", ["lumaApiKey"]),
+
+  orgMemberships: defineTable({
+    /** The `subject` of the signed-in identity. */
+    userId: v.string(),
+    orgId: v.id("organizations"),
+    role: v.union(v.literal("admin"), v.literal("member")),
+  })
+    .index("by_user", ["userId"])
+    .index("by_org", ["orgId"]),
+
+  /** Written only by events/mutations.ts. */
+  events: defineTable({
+    orgId: v.id("organizations"),
+    lumaEventId: v.string(),
+    title: v.string(),
+    description: v.optional(v.string()),
+    startAt: v.number(),
+    endAt: v.optional(v.number()),
+    /** An IANA name, for display. */
+    timezone: v.string(),
+    coverUrl: v.optional(v.string()),
+    url: v.string(),
+    location: v.optional(v.string()),
+    isVirtual: v.boolean(),
+    /** Only `listed` events reach a public query. */
+    status: v.union(v.literal("listed"), v.literal("unlisted"), v.literal("removed")),
+    /** When this document was last written. */
+    syncedAt: v.number(),
+    /** When the sync that last wrote this document began: a sync that began earlier leaves it alone. */
+    syncStartedAt: v.optional(v.number()),
+  })
+    .index("by_org", ["orgId"])
+    .index("by_org_start", ["orgId", "startAt"])
+    .index("by_luma_id", ["lumaEventId"])
+    // For the public queries: they never read what they may not show.
+    .index("by_org_status_start", ["orgId", "status", "startAt"])
+    .index("by_status_start", ["status", "startAt"]),
+});

@@ -1,0 +1,104 @@
+/** Things that tests need, with what matters to a test as overrides. */
+import type { Infer } from "convex/values";
+import { internal } from "../../convex/_generated/api";
+import type { Doc, Id } from "../../convex/_generated/dataModel";
+import type { listedEvent } from "../../convex/events/validators";
+import type { Engine } from "./engine";
+import type { WireEvent } from "./lumaServer";
+
+export const HOUR_MS = 60 * 60 * 1_000;
+export const DAY_MS = 24 * HOUR_MS;
+
+/** An event as lu.ma's current API lists it: public, in person, tomorrow. */
+export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
+  const id = overrides.id ?? "evt-1";
+  return {
+    platform: "luma",
+    id,
+    user_id: "usr-1",
+    calendar_id: "cal-1",
+    name: `Event ${id}`,
+    start_at: new Date(Date.now() + DAY_MS).toISOString(),
+    end_at: new Date(Date.now() + DAY_MS + 2 * HOUR_MS).toISOString(),
+    duration_interval: "PT2H",
+    created_at: "2026-01-01T00:00:00.000Z",
+    timezone: "Europe/Berlin",
+    description: `What happens at ${id}`,
+    description_md: `What *happens* at ${id}`,
+    geo_address_json: {
+      address: "Main Street 1",
+      city: "Berlin",
+      region: "Berlin",
+      country: "Germany",
+      city_state: "Berlin, Germany",
+      full_address: "Main Street 1, 10115 Berlin, Germany",
+      google_maps_place_id: null,
+      apple_maps_place_id: null,
+      description: null,
+    },
+    coordinate: null,
+    meeting_url: null,
+    location_type: "offline",
+    location_visibility: "public",
+    cover_url: "https://images.lumacdn.com/cover.png",
+    url: `https://lu.ma/${id}`,
+    visibility: "public",
+    waitlist_status: "disabled",
+    tags: [],
+    ...overrides,
+  };
+}
+
+/** `count` events, an hour apart, from tomorrow on, with descriptions of a given length. */
+export function wireEvents(
+  count: number,
+  overrides: (index: number) => Partial<WireEvent> = () => ({}),
+): WireEvent[] {
+  return Array.from({ length: count }, (_, index) =>
+    aWireEvent({
+      id: `evt-${index}`,
+      start_at: new Date(Date.now() + DAY_MS + (index % 2_000) * HOUR_MS).toISOString(),
+      end_at: undefined,
+      ...overrides(index),
+    }),
+  );
+}
+
+/** An event as `upsertEvents` takes it. */
+export function aListedEvent(
+  overrides: Partial<Infer<typeof listedEvent>> = {},
+): Infer<typeof listedEvent> {
+  const lumaEventId = overrides.lumaEventId ?? "evt-1";
+  return {
+    lumaEventId,
+    title: `Event ${lumaEventId}`,
+    startAt: Date.now() + DAY_MS,
+    timezone: "UTC",
+    url: `https://lu.ma/${lumaEventId}`,
+    isVirtual: false,
+    status: "listed",
+    ...overrides,
+  };
+}
+
+/** Inserts an organization as it is; with a key of its own unless told otherwise. */
+export async function insertOrg(
+  t: Engine,
+  overrides: Partial<Doc<"organizations">> = {},
+): Promise<Id<"organizations">> {
+  const name = overrides.name ?? "Acme";
+  const fields = { name, lumaApiKey: `key-of-${name}`, ...overrides };
+  return await t.run((ctx) => ctx.db.insert("organizations", fields));
+}
+
+export async function getOrg(t: Engine, orgId: Id<"organizations">): Promise<Doc<"organizations">> {
+  const org = await t.query(internal.orgs.queries.getById, { orgId });
+  if (org === null) throw new Error(`no organization ${orgId}`);
+  return org;
+}
+
+/** All stored events, by lu.ma id. */
+export async function storedEvents(t: Engine): Promise<Map<string, Doc<"events">>> {
+  const events = await t.run((ctx) => ctx.db.query("events").collect());
+  return new Map(events.map((event) => [event.lumaEventId, event]));
+}
