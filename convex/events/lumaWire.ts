@@ -4,7 +4,7 @@
  * id `api_id` and may leave nearly everything out; the current one lists the events themselves.
  */
 import { isValid, parseISO } from "date-fns";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
 const MAX_ID_UNITS = 200;
