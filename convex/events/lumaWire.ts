@@ -53,8 +53,8 @@ const lumaEvent = z
     meeting_url: optionalText,
     zoom_meeting_url: optionalText,
     // Kept as they come: a value that nobody knows must be seen as unknown, not as absent.
-    visibility: z.unknown(),
-    location_visibility: z.unknown(),
+    visibility: z.unknown().optional(),
+    location_visibility: z.unknown().optional(),
   })
   .transform((event) => ({
     title: event.name,

@@ -1,0 +1,221 @@
+import { describe, expect, test } from "vitest";
+import { toListedEvent } from "../convex/events/lumaMapping";
+import { readEntry } from "../convex/events/lumaWire";
+import type { ListedEvent } from "../convex/events/validators";
+import { aWireEvent } from "./support/builders";
+import type { WireEvent } from "./support/lumaServer";
+
+/** From lu.ma's entry to the stored fields, as a sync does it. */
+function mirror(overrides: Partial<WireEvent>): ListedEvent {
+  return mirrorEntry(aWireEvent(overrides));
+}
+
+function mirrorEntry(entry: unknown): ListedEvent {
+  const read = readEntry(entry);
+  if ("invalid" in read) throw new Error(read.invalid.reason);
+  return toListedEvent(read.event);
+}
+
+const GUESTS_ONLY = { location_visibility: "guests-only" };
+const EMOJI = "🎉";
+
+describe("an event", () => {
+  test("of the current format arrives with every field", () => {
+    const entry = aWireEvent({
+      id: "evt-9",
+      name: "Summer party",
+      start_at: "2026-09-05T18:00:00.000Z",
+      end_at: "2026-09-05T22:30:00.000Z",
+    });
+    expect(mirrorEntry(entry)).toEqual({
+      lumaEventId: "evt-9",
+      title: "Summer party",
+      description: "What happens at evt-9",
+      startAt: Date.UTC(2026, 8, 5, 18),
+      endAt: Date.UTC(2026, 8, 5, 22, 30),
+      timezone: "Europe/Berlin",
+      coverUrl: "https://images.lumacdn.com/cover.png",
+      url: "https://lu.ma/evt-9",
+      location: "Main Street 1, 10115 Berlin, Germany",
+      isVirtual: false,
+      status: "listed",
+    });
+  });
+
+  test("of the older format needs no more than an id, a title and a start", () => {
+    const event = { api_id: "evt-8", name: "Talk", start_at: "2026-09-05T18:00:00Z" };
+    const absent = Object.fromEntries(
+      ["end_at", "description", "description_md", "cover_url", "meeting_url", "zoom_meeting_url"]
+        .concat(["geo_address_json", "timezone", "visibility", "url"])
+        .map((field) => [field, null]),
+    );
+    const expected = {
+      lumaEventId: "evt-8",
+      title: "Talk",
+      startAt: Date.UTC(2026, 8, 5, 18),
+      timezone: "UTC",
+      url: "https://lu.ma/event/evt-8",
+      isVirtual: false,
+      status: "listed",
+    };
+    expect(mirrorEntry({ api_id: "evt-8", event })).toEqual(expected);
+    expect(mirrorEntry({ api_id: "evt-8", event: { ...event, ...absent } })).toEqual(expected);
+  });
+
+  test("may give its times with an offset", () => {
+    expect(mirror({ start_at: "2026-09-05T20:00:00+02:00" }).startAt).toBe(
+      Date.UTC(2026, 8, 5, 18),
+    );
+  });
+
+  test("that would end before it starts has no end", () => {
+    const start_at = "2026-09-05T18:00:00.000Z";
+    expect(mirror({ start_at, end_at: "2026-09-05T17:59:59.000Z" }).endAt).toBeUndefined();
+    expect(mirror({ start_at, end_at: start_at }).endAt).toBe(Date.parse(start_at));
+    expect(mirror({ start_at, end_at: "2026-13-05T18:00:00.000Z" }).endAt).toBeUndefined();
+  });
+
+  test("has lu.ma's description or, without one, its Markdown", () => {
+    expect(mirror({ description: null, description_md: "*md*" }).description).toBe("*md*");
+    expect(mirror({ description: "", description_md: "*md*" }).description).toBe("*md*");
+    expect(mirror({ description: "plain", description_md: "*md*" }).description).toBe("plain");
+  });
+
+  test.for(["Mars/Olympus", "+02:00", "", null, 7])(
+    "in the time zone %s is shown in UTC",
+    (name) => {
+      expect(mirror({ timezone: name }).timezone).toBe("UTC");
+    },
+  );
+
+  test.for(["America/Argentina/Buenos_Aires", "Etc/GMT+5", "Asia/Calcutta"])(
+    "in the time zone %s is shown there",
+    (name) => {
+      expect(mirror({ timezone: name }).timezone).toBe(name);
+    },
+  );
+});
+
+describe("what lu.ma hides", () => {
+  test.for<[unknown, string]>([
+    ["public", "listed"],
+    [undefined, "listed"],
+    [null, "listed"],
+    ["private", "unlisted"],
+    ["members-only", "unlisted"],
+    ["followers-of-followers", "unlisted"],
+    ["", "unlisted"],
+    [true, "unlisted"],
+  ])("visibility %s makes an event %s", ([visibility, status]) => {
+    expect(mirror({ visibility }).status).toBe(status);
+  });
+
+  test("a guests-only address is at most its city", () => {
+    expect(mirror(GUESTS_ONLY).location).toBe("Berlin, Germany");
+    const address = { address: "Secret Street 2", full_address: "Secret Street 2, Bonn" };
+    const onlyCity = { ...address, city: "Bonn", city_state: null };
+    expect(mirror({ ...GUESTS_ONLY, geo_address_json: onlyCity }).location).toBe("Bonn");
+    expect(mirror({ ...GUESTS_ONLY, geo_address_json: address }).location).toBeUndefined();
+  });
+
+  test.for(["friends", "", 0])(
+    "an unknown location_visibility (%s) hides the address too",
+    (word) => {
+      expect(mirror({ location_visibility: word }).location).toBe("Berlin, Germany");
+    },
+  );
+
+  test("a meeting link leaves nothing but the fact that there is one", () => {
+    const link = "https://meet.example/secret-room";
+    for (const field of ["meeting_url", "zoom_meeting_url"]) {
+      const event = mirror({ [field]: link, geo_address_json: null });
+      expect(event.isVirtual).toBe(true);
+      expect(JSON.stringify(event)).not.toContain("secret-room");
+    }
+    expect(mirror({ meeting_url: "" }).isVirtual).toBe(false);
+  });
+});
+
+describe("a location", () => {
+  test("is the full address or, without one, the address", () => {
+    const address = { address: "Main Street 1", full_address: null, city: "Berlin" };
+    expect(mirror({ geo_address_json: address }).location).toBe("Main Street 1");
+    expect(mirror({ geo_address_json: { ...address, full_address: "All of it" } }).location).toBe(
+      "All of it",
+    );
+    expect(mirror({ geo_address_json: null }).location).toBeUndefined();
+  });
+});
+
+describe("a link", () => {
+  test.for<[unknown, string]>([
+    ["https://luma.com/party?utm=1", "https://luma.com/party?utm=1"],
+    ["http://lu.ma/party", "http://lu.ma/party"],
+    ["summer-party_26", "https://lu.ma/summer-party_26"],
+    ["javascript:alert(1)", "https://lu.ma/event/evt-1"],
+    ["ftp://lu.ma/party", "https://lu.ma/event/evt-1"],
+    ["lu.ma/party", "https://lu.ma/event/evt-1"],
+    ["https://", "https://lu.ma/event/evt-1"],
+    ["", "https://lu.ma/event/evt-1"],
+    [null, "https://lu.ma/event/evt-1"],
+    [42, "https://lu.ma/event/evt-1"],
+    [`https://lu.ma/${"x".repeat(2_000)}`, "https://lu.ma/event/evt-1"],
+    ["x".repeat(2_000), "https://lu.ma/event/evt-1"],
+  ])("%s to the event's page becomes %s", ([url, expected]) => {
+    expect(mirror({ url }).url).toBe(expected);
+  });
+
+  test("made from an id is a URL whatever the id", () => {
+    expect(mirror({ id: "evt 1/../?", url: null }).url).toBe(
+      "https://lu.ma/event/evt%201%2F..%2F%3F",
+    );
+  });
+
+  test.for<[unknown, string | undefined]>([
+    ["https://images.example/a b.png", "https://images.example/a b.png"],
+    ["data:image/png;base64,AAAA", undefined],
+    ["cover.png", undefined],
+    [null, undefined],
+    [`https://images.example/${"x".repeat(2_000)}`, undefined],
+  ])("%s to the cover becomes %s", ([cover_url, expected]) => {
+    expect(mirror({ cover_url }).coverUrl).toBe(expected);
+  });
+});
+
+describe("text", () => {
+  test("is bounded, the ellipsis of a cut one included", () => {
+    const long = "x".repeat(60_000);
+    const event = mirror({
+      name: long,
+      description: long,
+      geo_address_json: { full_address: long },
+    });
+    expect(event.title).toBe(`${"x".repeat(499)}…`);
+    expect(event.location).toBe(`${"x".repeat(999)}…`);
+    expect(event.description).toBe(`${"x".repeat(49_999)}…`);
+    expect(mirror({ name: "x".repeat(500) }).title).toBe("x".repeat(500));
+  });
+
+  test("is never cut through an emoji", () => {
+    const title = mirror({ name: "x".repeat(498) + EMOJI + EMOJI }).title;
+    expect(title).toBe(`${"x".repeat(498)}…`);
+    expect(mirror({ name: "x".repeat(498) + EMOJI }).title).toBe("x".repeat(498) + EMOJI);
+  });
+
+  test("with half an emoji in it is mended, in every field that Convex would refuse", () => {
+    const half = EMOJI.slice(0, 1);
+    const event = mirror({
+      name: `a${half}b`,
+      description: `c${half}`,
+      geo_address_json: { full_address: `${half}d` },
+      url: `https://lu.ma/${half}`,
+      cover_url: `https://images.example/${half}`,
+      timezone: `Europe/${half}`,
+    });
+    expect(event.title).toBe("a\uFFFDb");
+    for (const value of Object.values(event)) {
+      if (typeof value === "string") expect(value.isWellFormed()).toBe(true);
+    }
+    expect(readEntry(aWireEvent({ id: `evt-${half}` }))).toMatchObject({ invalid: { id: null } });
+  });
+});
