@@ -1,0 +1,344 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { api, internal } from "../convex/_generated/api";
+import type { Doc, Id } from "../convex/_generated/dataModel";
+import { DAY_MS, HOUR_MS, insertOrg } from "./support/builders";
+import { startEngine, type Engine } from "./support/engine";
+
+const NOW = Date.parse("2026-09-01T12:00:00.000Z");
+
+let t: Engine;
+let orgId: Id<"organizations">;
+beforeEach(async () => {
+  t = startEngine();
+  orgId = await insertOrg(t, { name: "Acme", slug: "acme", logoUrl: "https://x.example/a.png" });
+});
+
+type EventFields = Omit<Doc<"events">, "_id" | "_creationTime">;
+
+/** Inserts events as they would be stored, named by their place in the list. */
+async function insertEvents(...events: Partial<EventFields>[]): Promise<void> {
+  await t.run(async (ctx) => {
+    for (const [index, overrides] of events.entries()) {
+      await ctx.db.insert("events", {
+        orgId,
+        lumaEventId: `evt-${index}`,
+        title: `Event ${index}`,
+        startAt: NOW + DAY_MS,
+        timezone: "UTC",
+        url: "https://lu.ma/x",
+        isVirtual: false,
+        status: "listed",
+        syncedAt: NOW,
+        ...overrides,
+      });
+    }
+  });
+}
+
+function times(count: number, toEvent: (index: number) => Partial<EventFields>) {
+  return Array.from({ length: count }, (_, index) => toEvent(index));
+}
+
+function titles(events: { title: string }[]): string[] {
+  return events.map((event) => event.title);
+}
+
+describe("an organization's page", () => {
+  async function page() {
+    const result = await t.query(api.events.queries.getOrgEvents, { orgId, now: NOW });
+    if (result === null) throw new Error("no page");
+    return result;
+  }
+
+  test("of no organization is null", async () => {
+    await t.run((ctx) => ctx.db.delete("organizations", orgId));
+    expect(await t.query(api.events.queries.getOrgEvents, { orgId, now: NOW })).toBeNull();
+  });
+
+  test("without a key has the calendar to embed and nothing else", async () => {
+    await t.run((ctx) =>
+      ctx.db.patch("organizations", orgId, {
+        lumaApiKey: undefined,
+        lumaCalendarUrl: "https://lu.ma/acme",
+      }),
+    );
+    expect(await page()).toEqual({
+      calendarUrl: "https://lu.ma/acme",
+      lastSyncedAt: null,
+      upcoming: [],
+      past: [],
+    });
+  });
+
+  test("says when its events were last synced", async () => {
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsLastSynced: NOW - 5 }));
+    expect(await page()).toMatchObject({ calendarUrl: null, lastSyncedAt: NOW - 5 });
+  });
+
+  test("shows of an event what visitors may see, and no more", async () => {
+    await insertEvents({
+      description: "d",
+      endAt: NOW + 2 * DAY_MS,
+      coverUrl: "https://x.example/c.png",
+      location: "Berlin",
+      syncStartedAt: NOW,
+    });
+    const [event] = (await page()).upcoming;
+    expect(event).toEqual({
+      _id: expect.any(String) as string,
+      orgId,
+      title: "Event 0",
+      description: "d",
+      startAt: NOW + DAY_MS,
+      endAt: NOW + 2 * DAY_MS,
+      timezone: "UTC",
+      coverUrl: "https://x.example/c.png",
+      url: "https://lu.ma/x",
+      location: "Berlin",
+      isVirtual: false,
+    });
+  });
+
+  test("shows no unlisted, removed or foreign event", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    for (const startAt of [NOW + 1, NOW - DAY_MS]) {
+      await insertEvents({ startAt, status: "unlisted" }, { startAt, status: "removed" });
+      await insertEvents({ startAt, orgId: otherId });
+    }
+    expect(await page()).toMatchObject({ upcoming: [], past: [] });
+  });
+
+  test("lists what has not ended, soonest first, and what has, latest first", async () => {
+    await insertEvents(
+      { title: "next week", startAt: NOW + 7 * DAY_MS },
+      { title: "tomorrow", startAt: NOW + DAY_MS },
+      { title: "running", startAt: NOW - HOUR_MS, endAt: NOW + HOUR_MS },
+      { title: "running for long", startAt: NOW - 3 * DAY_MS, endAt: NOW + 1 },
+      { title: "starts now", startAt: NOW, endAt: NOW + HOUR_MS },
+      { title: "ends now", startAt: NOW - 2 * HOUR_MS, endAt: NOW },
+      { title: "starts now, without an end", startAt: NOW },
+      { title: "last week", startAt: NOW - 7 * DAY_MS, endAt: NOW - 7 * DAY_MS + 1 },
+      { title: "yesterday, without an end", startAt: NOW - DAY_MS },
+    );
+    const { upcoming, past } = await page();
+    expect(titles(upcoming)).toEqual([
+      "running for long",
+      "running",
+      "starts now",
+      "tomorrow",
+      "next week",
+    ]);
+    expect(titles(past)).toEqual([
+      "starts now, without an end",
+      "ends now",
+      "yesterday, without an end",
+      "last week",
+    ]);
+  });
+
+  test("shows at most 50 upcoming and 20 past events", async () => {
+    await insertEvents(...times(60, (i) => ({ title: `in ${i}`, startAt: NOW + 1 + i })));
+    await insertEvents(...times(30, (i) => ({ title: `ago ${i}`, startAt: NOW - i - 1 })));
+    const { upcoming, past } = await page();
+    expect(titles(upcoming)).toEqual(Array.from({ length: 50 }, (_, i) => `in ${i}`));
+    expect(titles(past)).toEqual(Array.from({ length: 20 }, (_, i) => `ago ${i}`));
+    await insertEvents({ title: "running", startAt: NOW - 1, endAt: NOW + 1 });
+    expect(titles((await page()).upcoming)).toEqual([
+      "running",
+      ...Array.from({ length: 49 }, (_, i) => `in ${i}`),
+    ]);
+  });
+
+  test("looks for running events among the 100 that began last, and for past ones behind them", async () => {
+    const runs = { endAt: NOW + DAY_MS };
+    await insertEvents({ title: "began too long ago", startAt: NOW - DAY_MS, ...runs });
+    await insertEvents(...times(100, (i) => ({ startAt: NOW - i - 1, ...runs })));
+    await insertEvents({ title: "over", startAt: NOW - 2 * DAY_MS });
+    const { upcoming, past } = await page();
+    expect(upcoming).toHaveLength(50);
+    expect(titles(upcoming)).not.toContain("began too long ago");
+    expect(titles(past)).toEqual(["over"]);
+  });
+
+  test("with events as large as they can be still loads, with shorter lists", async () => {
+    const description = "語".repeat(50_000);
+    for (let batch = 0; batch < 4; batch += 1) {
+      await insertEvents(
+        ...times(50, (i) => ({ description, startAt: NOW - 4_000 + 50 * batch + i })),
+      );
+      await insertEvents(...times(50, (i) => ({ description, startAt: NOW + 1 + 50 * batch + i })));
+    }
+    const { upcoming, past } = await page();
+    expect(upcoming).toHaveLength(50);
+    expect(past).toHaveLength(20);
+  });
+});
+
+describe("a member's dashboard", () => {
+  const member = { subject: "user-1" };
+
+  async function dashboard(identity: { subject: string } | null = member) {
+    const viewer = identity === null ? t : t.withIdentity(identity);
+    return await viewer.query(api.events.queries.getDashboardEvents, { now: NOW });
+  }
+
+  async function join(id: Id<"organizations">, userId = "user-1"): Promise<void> {
+    await t.run((ctx) => ctx.db.insert("orgMemberships", { userId, orgId: id, role: "member" }));
+  }
+
+  test("is empty for somebody who is not signed in", async () => {
+    await insertEvents({});
+    expect(await dashboard(null)).toEqual({ userOrgEvents: [], otherOrgEvents: [] });
+  });
+
+  test("shows the own organizations' events and, for discovery, those of the others", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    await join(orgId);
+    await join(otherId, "user-2");
+    await insertEvents({ title: "own" }, { title: "foreign", orgId: otherId });
+    const { userOrgEvents, otherOrgEvents } = await dashboard();
+    expect(userOrgEvents).toEqual([
+      {
+        _id: expect.any(String) as string,
+        orgId,
+        title: "own",
+        startAt: NOW + DAY_MS,
+        timezone: "UTC",
+        url: "https://lu.ma/x",
+        isVirtual: false,
+        org: { _id: orgId, name: "Acme", slug: "acme", logoUrl: "https://x.example/a.png" },
+      },
+    ]);
+    expect(titles(otherOrgEvents)).toEqual(["foreign"]);
+    expect(otherOrgEvents[0]?.org).toEqual({ _id: otherId, name: "Other" });
+  });
+
+  test("shows events that start in the next 30 days, soonest first, from all own organizations", async () => {
+    const secondId = await insertOrg(t, { name: "Second" });
+    await join(orgId);
+    await join(secondId);
+    const at = (title: string, startAt: number, id = orgId) => ({ title, startAt, orgId: id });
+    await insertEvents(
+      at("d", NOW + 30 * DAY_MS),
+      at("too late", NOW + 30 * DAY_MS + 1),
+      at("has begun", NOW - 1),
+      at("b", NOW + 2, secondId),
+      at("a", NOW),
+      at("c", NOW + 3),
+    );
+    expect(titles((await dashboard()).userOrgEvents)).toEqual(["a", "b", "c", "d"]);
+    expect(titles((await dashboard({ subject: "user-2" })).otherOrgEvents)).toEqual([
+      "a",
+      "b",
+      "c",
+      "d",
+    ]);
+  });
+
+  test("shows no unlisted or removed event, own or foreign", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    await join(orgId);
+    await insertEvents({ status: "unlisted" }, { status: "removed" });
+    await insertEvents(
+      { status: "unlisted", orgId: otherId },
+      { status: "removed", orgId: otherId },
+    );
+    expect(await dashboard()).toEqual({ userOrgEvents: [], otherOrgEvents: [] });
+  });
+
+  test("shows at most 50 events a list", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    await join(orgId);
+    await insertEvents(...times(60, (i) => ({ title: `${i}`, startAt: NOW + i })));
+    await insertEvents(...times(60, (i) => ({ title: `${i}`, startAt: NOW + i, orgId: otherId })));
+    const first50 = Array.from({ length: 50 }, (_, i) => `${i}`);
+    const { userOrgEvents, otherOrgEvents } = await dashboard();
+    expect(titles(userOrgEvents)).toEqual(first50);
+    expect(titles(otherOrgEvents)).toEqual(first50);
+  });
+
+  test("considers 50 memberships, each organization once", async () => {
+    await join(orgId);
+    await join(orgId);
+    await insertEvents({ title: "once" });
+    expect(titles((await dashboard()).userOrgEvents)).toEqual(["once"]);
+    for (let i = 0; i < 49; i += 1) {
+      const id = await insertOrg(t, { name: `Org ${i}` });
+      await join(id);
+      await insertEvents({ title: `of ${i}`, orgId: id });
+    }
+    const { userOrgEvents, otherOrgEvents } = await dashboard();
+    expect(userOrgEvents).toHaveLength(49);
+    expect(titles(otherOrgEvents)).toEqual(["of 48"]);
+  });
+
+  test("leaves out events of organizations that no longer exist", async () => {
+    const goneId = await insertOrg(t, { name: "Gone" });
+    await join(goneId);
+    await insertEvents(
+      { orgId: goneId, title: "orphan" },
+      { title: "foreign", startAt: NOW + 2 * DAY_MS },
+    );
+    await t.run((ctx) => ctx.db.delete("organizations", goneId));
+    const expected = { userOrgEvents: [], otherOrgEvents: [{ title: "foreign" }] };
+    expect(await dashboard()).toMatchObject(expected);
+    expect(await dashboard({ subject: "user-2" })).toMatchObject(expected);
+  });
+
+  test("with events as large as they can be still loads, with shorter lists", async () => {
+    const description = "語".repeat(50_000);
+    const otherId = await insertOrg(t, { name: "Other" });
+    for (let i = 0; i < 50; i += 1) {
+      const id = await insertOrg(t, { name: `Org ${i}` });
+      await join(id);
+      await insertEvents(
+        ...times(2, (n) => ({ description, startAt: NOW + DAY_MS + i + 100 * n, orgId: id })),
+      );
+    }
+    await insertEvents(...times(60, (i) => ({ description, startAt: NOW + i, orgId: otherId })));
+    const { userOrgEvents, otherOrgEvents } = await dashboard();
+    expect(userOrgEvents.length).toBeGreaterThan(20);
+    expect(otherOrgEvents.length).toBeGreaterThan(20);
+  });
+});
+
+describe("the organizations to sync", () => {
+  const { getOrgsWithLumaConfig } = internal.events.queries;
+
+  test("are those that have a key: id and name, never the key", async () => {
+    await insertOrg(t, { name: "Without", lumaApiKey: undefined });
+    expect(await t.query(getOrgsWithLumaConfig, {})).toEqual({
+      page: [{ _id: orgId, name: "Acme" }],
+      isDone: true,
+      continueCursor: orgId,
+    });
+  });
+
+  test("come in pages, each once, also where organizations share a key, and no page holds a key", async () => {
+    for (let i = 0; i < 9; i += 1) {
+      await insertOrg(t, { name: `Org ${i}`, lumaApiKey: i < 6 ? "shared-secret" : `secret-${i}` });
+    }
+    const names: string[] = [];
+    let cursor: Id<"organizations"> | null = null;
+    for (let pages = 1; ; pages += 1) {
+      const result: {
+        page: { _id: Id<"organizations">; name: string }[];
+        isDone: boolean;
+        continueCursor: Id<"organizations"> | null;
+      } = await t.query(getOrgsWithLumaConfig, { cursor, numItems: 4 });
+      expect(JSON.stringify(result)).not.toMatch(/secret|key-of/);
+      names.push(...result.page.map((org) => org.name));
+      if (result.isDone) {
+        expect(pages).toBe(3);
+        break;
+      }
+      cursor = result.continueCursor;
+    }
+    expect(names.toSorted()).toEqual(["Acme", ...Array.from({ length: 9 }, (_, i) => `Org ${i}`)]);
+  });
+
+  test("are listed anew when the one at the cursor was disconnected", async () => {
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: undefined }));
+    await expect(t.query(getOrgsWithLumaConfig, { cursor: orgId })).rejects.toThrow("list the");
+  });
+});
