@@ -21,7 +21,7 @@ const SECOND_MS = 1_000;
 async function fetchAll(luma: LumaServer): Promise<LumaListing> {
   const window = { after: NOW - 30 * DAY_MS, before: NOW + 90 * DAY_MS };
   const fetching = fetchLumaEvents({ apiKey: KEY, ...window });
-  return await settle(fetching, () => luma.requests.length);
+  return await settle(fetching, luma.activity);
 }
 
 /** ms between each request and the one before it. */

@@ -10,24 +10,33 @@ export function useSimulatedTime(now: number = Date.now()): void {
 /** Loopback answers within a turn of the event loop or a few; so many quiet ones mean that all wait for time. */
 const QUIET_TURNS = 20;
 
-/**
- * Waits for a promise, letting simulated time pass only while nothing else happens: `activity` counts what does,
- * such as requests at a server.
- */
+/** Waits for a promise, letting simulated time pass as `passTimeUntil` does. */
 export async function settle<Result>(
   promise: Promise<Result>,
-  activity: () => number = () => 0,
+  activity?: () => number,
 ): Promise<Result> {
   let isSettled = false;
   const settled = promise.finally(() => {
     isSettled = true;
   });
   settled.catch(() => undefined);
+  await passTimeUntil(() => isSettled, activity);
+  return await settled;
+}
+
+/**
+ * Lets simulated time pass, from timer to timer, but only while nothing else happens: `activity` counts what does,
+ * such as requests at a server.
+ */
+export async function passTimeUntil(
+  isOver: () => boolean,
+  activity: () => number = () => 0,
+): Promise<void> {
   let quietTurns = 0;
   let seen = activity();
   for (;;) {
     await new Promise<void>((resolve) => setImmediate(resolve));
-    if (isSettled) return await settled;
+    if (isOver()) return;
     quietTurns = activity() === seen ? quietTurns + 1 : 0;
     seen = activity();
     if (quietTurns < QUIET_TURNS) continue;

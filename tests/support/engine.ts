@@ -10,6 +10,11 @@ export const modules: Modules = import.meta.glob([
   "../../convex/_generated/*.js",
 ]);
 
+/** Loads all modules: the first import takes real time, in which simulated time must not pass. */
+export async function loadModules(): Promise<void> {
+  await Promise.all(Object.values(modules).map((load) => load()));
+}
+
 /** `overrides` replaces modules by their paths below convex/, such as "events/mutations". */
 export function startEngine(overrides: Record<string, object> = {}): Engine {
   const replaced = Object.fromEntries(
@@ -23,4 +28,12 @@ export function startEngine(overrides: Record<string, object> = {}): Engine {
     modules: { ...modules, ...replaced },
     transactionLimits: true,
   });
+}
+
+type Handler = (...args: never[]) => unknown;
+
+/** A registered function with another handler, made from its own; for `overrides`. */
+export function withHandler(registered: object, wrap: (handler: Handler) => Handler): object {
+  const { _handler } = registered as { _handler: Handler };
+  return Object.assign(Object.create(registered) as object, { _handler: wrap(_handler) });
 }

@@ -4,7 +4,7 @@ import type { Id } from "../../convex/_generated/dataModel";
 import { internal } from "../../convex/_generated/api";
 import type { SyncCounts } from "../../convex/events/validators";
 import { settle, useSimulatedTime } from "./clock";
-import type { Engine } from "./engine";
+import { loadModules, type Engine } from "./engine";
 import { LumaServer } from "./lumaServer";
 
 /** Noon, so that no test depends on where a day begins. */
@@ -14,6 +14,7 @@ export const test = base.extend<{ luma: LumaServer }>({
   // vitest reads the dependencies of a fixture from this pattern.
   // eslint-disable-next-line no-empty-pattern
   luma: async ({}, use) => {
+    await loadModules();
     const luma = await LumaServer.start();
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url());
     useSimulatedTime(NOW);
@@ -29,10 +30,7 @@ export async function syncOrg(
   luma: LumaServer,
   orgId: Id<"organizations">,
 ): Promise<SyncCounts> {
-  return await settle(
-    t.action(internal.events.sync.syncOrgEvents, { orgId }),
-    () => luma.requests.length,
-  );
+  return await settle(t.action(internal.events.sync.syncOrgEvents, { orgId }), luma.activity);
 }
 
 /** The sentence that somebody reads when a call fails. */

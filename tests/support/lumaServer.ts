@@ -27,6 +27,8 @@ export class LumaServer {
   maxPageSize = 100;
   private readonly calendars = new Map<string, WireEvent[]>();
   private readonly queued: { answer: Answer; key: string | undefined }[] = [];
+  private waitingFor = 0;
+  private ticks = 0;
   private constructor(private readonly server: Server) {}
 
   static async start(): Promise<LumaServer> {
@@ -65,15 +67,18 @@ export class LumaServer {
 
   private receive(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? "/", this.origin);
-    const header = request.headers["x-luma-api-key"];
-    const key = Array.isArray(header) ? header[0] : header;
+    const key = getKey(request);
     this.requests.push({ path: url.pathname, query: url.searchParams, key, at: Date.now() });
     const next = this.queued.findIndex((item) => item.key === undefined || item.key === key);
     const [item] = next === -1 ? [] : this.queued.splice(next, 1);
-    if (item !== undefined) {
-      item.answer(response, request);
-      return;
-    }
+    if (item === undefined) this.answer(response, request);
+    else item.answer(response, request);
+  }
+
+  /** Answers as lu.ma would; for what is in the queue and wants to, later. */
+  readonly answer: Answer = (response, request) => {
+    const url = new URL(request.url ?? "/", this.origin);
+    const key = getKey(request);
     if (url.pathname !== OLDER_PATH && url.pathname !== CURRENT_PATH) {
       status(404, { message: "Not found" })(response, request);
       return;
@@ -86,7 +91,19 @@ export class LumaServer {
     const page = this.toPage(events, url.searchParams);
     const entries = url.pathname === OLDER_PATH ? page.entries.map(toOlderEntry) : page.entries;
     status(200, { ...page, entries })(response, request);
+  };
+
+  /** For what has to happen before an answer is given: `settle` lets no simulated time pass meanwhile. */
+  async waitFor(happening: Promise<unknown>): Promise<void> {
+    this.waitingFor += 1;
+    await happening.finally(() => (this.waitingFor -= 1));
   }
+
+  /** For `settle`: changes with each request, and all the time while the server itself waits for something. */
+  readonly activity = (): number => {
+    if (this.waitingFor > 0) this.ticks += 1;
+    return this.requests.length + this.ticks;
+  };
 
   private toPage(events: WireEvent[], query: URLSearchParams) {
     const after = Date.parse(query.get("after") ?? "") || -Infinity;
@@ -109,6 +126,11 @@ export class LumaServer {
       ...(hasMore ? { next_cursor: `after-${from + size}` } : {}),
     };
   }
+}
+
+function getKey(request: IncomingMessage): string | undefined {
+  const header = request.headers["x-luma-api-key"];
+  return Array.isArray(header) ? header[0] : header;
 }
 
 function toOlderEntry({ id, tags, ...event }: WireEvent) {

@@ -1,0 +1,159 @@
+import { expect, vi } from "vitest";
+import { api, internal } from "../convex/_generated/api";
+import type { Id } from "../convex/_generated/dataModel";
+import { aWireEvent, insertOrg, wireEvents } from "./support/builders";
+import { settle } from "./support/clock";
+import { modules, startEngine, type Engine } from "./support/engine";
+import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
+import { status, type Answer, type LumaServer } from "./support/lumaServer";
+
+const KEY = "luma-secret-4711";
+
+/** Answers that repeat the key wherever they can. */
+const ECHOES: Answer[] = [
+  status(401, { message: `bad key ${KEY}` }),
+  status(400, { message: `bad key ${KEY}`.padStart(210, ".") }),
+  status(418, encodeURIComponent(KEY)),
+  status(302, "", { location: `http://127.0.0.1:1/?key=${KEY}` }),
+  status(200, { entries: [{ ...aWireEvent({ id: `evt-${KEY}` }), name: null }], has_more: false }),
+  status(200, { entries: [], has_more: true, next_cursor: null, [KEY]: KEY }),
+  status(200, { [KEY]: [] }),
+];
+
+async function everythingStored(t: Engine): Promise<unknown> {
+  return await t.run(async (ctx) => ({
+    organizations: (await ctx.db.query("organizations").collect()).map((org) => ({
+      ...org,
+      lumaApiKey: undefined,
+    })),
+    events: await ctx.db.query("events").collect(),
+    scheduled: await ctx.db.system.query("_scheduled_functions").collect(),
+  }));
+}
+
+/** Whatever a call ends with, as somebody would see it. */
+async function outcomeOf(call: Promise<unknown>): Promise<unknown> {
+  try {
+    return await call;
+  } catch (error) {
+    return error instanceof Error ? [error.message, error.stack, { ...error }] : error;
+  }
+}
+
+async function syncEverything(t: Engine, luma: LumaServer, orgId: Id<"organizations">) {
+  const seen: unknown[] = [];
+  for (const echo of ECHOES) {
+    luma.answerNext(echo);
+    seen.push(await outcomeOf(syncOrg(t, luma, orgId)));
+    luma.answerNext(echo);
+    seen.push(
+      await outcomeOf(settle(t.action(internal.events.sync.runFullEventSync, {}), luma.activity)),
+    );
+  }
+  for (let i = 0; i < 4; i += 1) luma.answerNext(status(500, KEY));
+  seen.push(await outcomeOf(syncOrg(t, luma, orgId)));
+  return seen;
+}
+
+test.for(["literal", "in a variable"])(
+  "a key (%s) appears in no error, log line, result, document or schedule",
+  async (where, { luma }) => {
+    const t = startEngine();
+    const consoles = (["log", "warn", "error", "info"] as const).map((name) =>
+      vi.spyOn(console, name),
+    );
+    vi.stubEnv("LUMA_API_KEY_ACME", KEY);
+    const lumaApiKey = where === "literal" ? KEY : "env:LUMA_API_KEY_ACME";
+    const orgId = await insertOrg(t, { name: "Acme", lumaApiKey });
+    const seen = await syncEverything(t, luma, orgId);
+
+    luma.setCalendar(KEY, wireEvents(150));
+    seen.push(await syncOrg(t, luma, orgId));
+    seen.push(await t.query(internal.events.queries.getOrgsWithLumaConfig, { numItems: 1 }));
+    seen.push(await t.query(api.events.queries.getOrgEvents, { orgId, now: NOW }));
+    seen.push(
+      await t
+        .withIdentity({ subject: "u" })
+        .query(api.events.queries.getDashboardEvents, { now: NOW }),
+    );
+    const lines = consoles.flatMap((spy) => spy.mock.calls);
+    expect(lines.length).toBeGreaterThan(5);
+    for (const text of [seen, lines, await everythingStored(t)].map((part) =>
+      JSON.stringify(part),
+    )) {
+      expect(text.length).toBeGreaterThan(100);
+      expect(text).not.toContain(KEY);
+    }
+    // It did arrive where it belongs.
+    expect(new Set(luma.requests.map(({ key }) => key))).toEqual(new Set([KEY]));
+    for (const { query } of luma.requests) expect(query.toString()).not.toContain(KEY);
+  },
+);
+
+test("keys of a run of several slices are in no scheduled function's arguments", async ({
+  luma,
+}) => {
+  const t = startEngine();
+  for (let i = 0; i < 3; i += 1) {
+    await insertOrg(t, { name: `Org ${i}`, lumaApiKey: `${KEY}-${i}` });
+    luma.setCalendar(`${KEY}-${i}`, []);
+  }
+  luma.answerNext(status(429, "", { "retry-after": "120" }));
+  await settle(t.action(internal.events.sync.runFullEventSync, {}), luma.activity);
+  const scheduled = await t.run((ctx) => ctx.db.system.query("_scheduled_functions").collect());
+  expect(scheduled.length).toBeGreaterThan(1);
+  expect(JSON.stringify(scheduled)).not.toContain(KEY);
+});
+
+test("an organization that takes a key twice is told so without the key", async ({ luma }) => {
+  const t = startEngine();
+  await insertOrg(t, { name: "First", lumaApiKey: KEY });
+  const orgId = await insertOrg(t, { name: "Second", lumaApiKey: undefined });
+  const config = { orgId, lumaApiKey: KEY };
+  const reason = await reasonOf(t.mutation(internal.orgs.mutations.setLumaConfig, config));
+  expect(reason).toContain("First");
+  expect(reason).not.toContain(KEY);
+  expect(luma.requests).toEqual([]);
+});
+
+type Registered = {
+  isPublic?: boolean;
+  isInternal?: boolean;
+  exportArgs(): string;
+  exportReturns(): string;
+};
+
+async function registeredFunctions(): Promise<Map<string, Registered>> {
+  const functions = new Map<string, Registered>();
+  for (const [path, load] of Object.entries(modules)) {
+    if (path.includes("_generated")) continue;
+    for (const [name, value] of Object.entries((await load()) as Record<string, unknown>)) {
+      if (typeof value === "function" && "exportArgs" in value) {
+        const file = path.replace("../../convex/", "").replace(".ts", "");
+        functions.set(`${file}:${name}`, value as unknown as Registered);
+      }
+    }
+  }
+  return functions;
+}
+
+test("anyone can call two functions, and all others are internal", async () => {
+  const functions = await registeredFunctions();
+  const open = [...functions].filter(([, registered]) => registered.isPublic === true);
+  expect(open.map(([name]) => name).toSorted()).toEqual([
+    "events/queries:getDashboardEvents",
+    "events/queries:getOrgEvents",
+  ]);
+  const rest = [...functions.values()].filter((registered) => registered.isInternal === true);
+  expect(rest.length).toBe(functions.size - 2);
+});
+
+test("every function says what it takes and what it returns", async () => {
+  const functions = await registeredFunctions();
+  expect(functions.size).toBeGreaterThan(10);
+  for (const [name, registered] of functions) {
+    expect(JSON.parse(registered.exportArgs()), name).toMatchObject({ type: "object" });
+    expect(JSON.parse(registered.exportReturns()), name).not.toBeNull();
+    expect(registered.exportReturns(), name).not.toContain('"type":"any"');
+  }
+});
