@@ -8,6 +8,7 @@ type Modules = Record<string, () => Promise<unknown>>;
 export const modules: Modules = import.meta.glob([
   "../../convex/**/*.ts",
   "../../convex/_generated/*.js",
+  "!**/*.d.ts",
 ]);
 
 /** Loads all modules: the first import takes real time, in which simulated time must not pass. */

@@ -1,0 +1,287 @@
+import { afterEach, beforeEach, describe, expect } from "vitest";
+import { api, internal } from "../convex/_generated/api";
+import type { Id } from "../convex/_generated/dataModel";
+import { DAY_MS, insertOrg, wireEvents } from "./support/builders";
+import { startCountedEngine, type CountedEngine, type Counts } from "./support/counting";
+import { settle } from "./support/clock";
+import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
+import type { LumaServer } from "./support/lumaServer";
+
+const KEY = "key-1";
+const MIB = 1024 * 1024;
+const KB_TEXT = "x".repeat(1_000);
+
+let counted: CountedEngine;
+let orgId: Id<"organizations">;
+beforeEach(async () => {
+  counted = startCountedEngine();
+  orgId = await insertOrg(counted.t, { lumaApiKey: KEY });
+});
+afterEach(() => counted.stop());
+
+/** What one sync costs; its own call by the test is the one action. */
+async function costOfSync(luma: LumaServer): Promise<Counts & { requests: number }> {
+  counted.reset();
+  const before = luma.requests.length;
+  await syncOrg(counted.t, luma, orgId);
+  return { ...counted.counts, requests: luma.requests.length - before };
+}
+
+function calendar(count: number, description: string, renamed = 0) {
+  return wireEvents(count, (i) => ({
+    start_at: new Date(NOW + DAY_MS + i).toISOString(),
+    description,
+    description_md: "",
+    ...(i < renamed ? { name: `Renamed ${i}` } : {}),
+  }));
+}
+
+describe("a sync of 1,000 events of 1 kB", () => {
+  test("the first time writes each once, 100 a mutation", async ({ luma }) => {
+    luma.setCalendar(KEY, calendar(1_000, KB_TEXT));
+    const cost = await costOfSync(luma);
+    expect(cost).toMatchObject({
+      requests: 10,
+      queries: 2,
+      mutations: 10 + 1,
+      mostEventsInAMutation: 100,
+      eventsRead: 0,
+      eventsWritten: 1_000,
+      organizationsWritten: 1,
+    });
+    expect(cost.largestMutationBytes).toBeLessThan(4 * MIB);
+  });
+
+  test("unchanged reads each once and writes one document, the organization's, however many there are", async ({
+    luma,
+  }) => {
+    for (const count of [100, 1_000]) {
+      luma.setCalendar(KEY, calendar(count, KB_TEXT));
+      await costOfSync(luma);
+      const cost = await costOfSync(luma);
+      expect(cost).toMatchObject({
+        requests: count / 100,
+        mutations: 1,
+        mostEventsInAMutation: 0,
+        eventsRead: count,
+        eventsWritten: 0,
+        documentsWritten: 1,
+      });
+      expect(cost.mutationBytes).toBeLessThan(200);
+    }
+  });
+
+  test("with 1 % changed sends and writes only those", async ({ luma }) => {
+    luma.setCalendar(KEY, calendar(1_000, KB_TEXT));
+    await costOfSync(luma);
+    luma.setCalendar(KEY, calendar(1_000, KB_TEXT, 10));
+    const cost = await costOfSync(luma);
+    expect(cost).toMatchObject({
+      mutations: 2,
+      mostEventsInAMutation: 10,
+      eventsRead: 1_010,
+      eventsWritten: 10,
+      documentsWritten: 11,
+    });
+    expect(cost.mutationBytes).toBeLessThan(20_000);
+  });
+});
+
+test("events that were removed once are not removed again every day", async ({ luma }) => {
+  luma.setCalendar(KEY, calendar(5, KB_TEXT));
+  await costOfSync(luma);
+  luma.setCalendar(KEY, []);
+  expect((await costOfSync(luma)).mutations).toBe(1 + 1);
+  expect((await costOfSync(luma)).mutations).toBe(1);
+});
+
+test("a failure is written once, not every day that it lasts", async ({ luma }) => {
+  const failed = async () => {
+    counted.reset();
+    await reasonOf(syncOrg(counted.t, luma, orgId));
+    return counted.counts.documentsWritten;
+  };
+  expect(await failed()).toBe(1);
+  expect(await failed()).toBe(0);
+});
+
+test("100 events of 1 kB take one mutation, 101 take two", async ({ luma }) => {
+  luma.setCalendar(KEY, calendar(100, KB_TEXT));
+  expect((await costOfSync(luma)).mutations).toBe(1 + 1);
+  luma.setCalendar(KEY, calendar(201, KB_TEXT));
+  expect((await costOfSync(luma)).mutations).toBe(2 + 1);
+});
+
+describe("200 events with descriptions of 50,000 characters", () => {
+  // In UTF-8 a unit of the first takes 3 bytes, the most there are; in JSON one of the second takes 6.
+  const CHINESE = "語".repeat(50_000);
+  const CONTROL = "\u0001".repeat(50_000);
+  test("stay inside Convex's limits, whatever changes", async ({ luma }) => {
+    const steps: [string, ReturnType<typeof calendar>, number][] = [
+      ["first", calendar(200, CHINESE), 200],
+      ["unchanged", calendar(200, CHINESE), 0],
+      ["all changed", calendar(200, CHINESE, 200), 200],
+      ["all emptied", calendar(200, ""), 200],
+      ["all filled", calendar(200, CONTROL), 200],
+      ["all removed", [], 200],
+    ];
+    for (const [step, events, written] of steps) {
+      luma.setCalendar(KEY, events);
+      const cost = await costOfSync(luma);
+      expect(cost.eventsWritten, step).toBe(written);
+      // Beside its events, a mutation is told the organization and when the sync began.
+      expect(cost.largestMutationBytes, step).toBeLessThan(4 * MIB + 1_000);
+    }
+  });
+});
+
+test("finding the organizations reads only those that have a key, in pages", async ({
+  luma: _luma,
+}) => {
+  const { t, counts } = counted;
+  await t.run(async (ctx) => {
+    for (let i = 1; i < 250; i += 1) {
+      await ctx.db.insert("organizations", { name: `Org ${i}`, lumaApiKey: `key-${1_000 + i}` });
+      for (let n = 0; n < 9; n += 1) await ctx.db.insert("organizations", { name: "Without" });
+    }
+  });
+  counted.reset();
+  let cursor: Id<"organizations"> | null = null;
+  for (;;) {
+    const result: { isDone: boolean; continueCursor: Id<"organizations"> | null } = await t.query(
+      internal.events.queries.getOrgsWithLumaConfig,
+      { cursor, numItems: 100 },
+    );
+    if (result.isDone) break;
+    cursor = result.continueCursor;
+  }
+  expect(counts.queries).toBe(3);
+  // The last of a page is read again, to find the place to go on.
+  expect(counts.documentsRead).toBe(250 + 2);
+});
+
+test("a full run reads of each organization no more than its own sync does", async ({ luma }) => {
+  const { t, counts } = counted;
+  luma.setCalendar(KEY, calendar(3, KB_TEXT));
+  const alone = await costOfSync(luma);
+  counted.reset();
+  await settle(t.action(internal.events.sync.runFullEventSync, {}), luma.activity);
+  expect(counts.actions).toBe(2);
+  expect(counts.organizationsRead).toBe(1 + alone.organizationsRead - 1);
+});
+
+describe("what visitors' queries read", () => {
+  const HOSTS = 60;
+  let orgIds: Id<"organizations">[];
+  beforeEach(async () => {
+    orgIds = [];
+    for (let i = 0; i < HOSTS; i += 1) {
+      orgIds.push(await insertOrg(counted.t, { name: `Org ${i}`, lumaApiKey: undefined }));
+    }
+  });
+
+  /** In turn for each organization, in turn after and before now. */
+  async function insertEvents(
+    count: number,
+    status: "listed" | "unlisted" | "removed",
+    among = HOSTS,
+  ) {
+    await counted.t.run(async (ctx) => {
+      for (let i = 0; i < count; i += 1) {
+        await ctx.db.insert("events", {
+          orgId: orgIds[i % among] ?? orgId,
+          lumaEventId: `evt-${status}-${i}`,
+          title: "Event",
+          startAt: NOW + (Math.floor(i / among) % 2 === 0 ? 1 : -1) * (1 + (i % 29) * DAY_MS + i),
+          timezone: "UTC",
+          url: "https://lu.ma/x",
+          isVirtual: false,
+          status,
+          syncedAt: NOW,
+        });
+      }
+    });
+    counted.reset();
+  }
+
+  async function join(userId: string, count: number): Promise<void> {
+    await counted.t.run(async (ctx) => {
+      for (const id of orgIds.slice(0, count)) {
+        await ctx.db.insert("orgMemberships", { userId, orgId: id, role: "member" });
+      }
+    });
+    counted.reset();
+  }
+
+  async function dashboard(subject: string) {
+    const viewer = counted.t.withIdentity({ subject });
+    return await viewer.query(api.events.queries.getDashboardEvents, { now: NOW });
+  }
+
+  test("an organization's page reads 171 documents at most, also when most events are hidden", async () => {
+    await insertEvents(3_000, "unlisted", 1);
+    await insertEvents(1_000, "removed", 1);
+    const page = { orgId: orgIds[0] ?? orgId, now: NOW };
+    await counted.t.query(api.events.queries.getOrgEvents, page);
+    expect(counted.counts.documentsRead).toBe(1);
+    await insertEvents(1_000, "listed", 1);
+    await counted.t.query(api.events.queries.getOrgEvents, page);
+    expect(counted.counts.documentsRead).toBe(1 + 50 + 100);
+    await counted.t.run(async (ctx) => {
+      for (let i = 0; i < 200; i += 1) {
+        await ctx.db.insert("events", {
+          orgId: page.orgId,
+          lumaEventId: `evt-running-${i}`,
+          title: "Running",
+          startAt: NOW,
+          endAt: NOW + DAY_MS,
+          timezone: "UTC",
+          url: "https://lu.ma/x",
+          isVirtual: false,
+          status: "listed",
+          syncedAt: NOW,
+        });
+      }
+    });
+    counted.reset();
+    await counted.t.query(api.events.queries.getOrgEvents, page);
+    expect(counted.counts.documentsRead).toBe(1 + 50 + 120);
+  });
+
+  test("a dashboard without organizations reads 50 events and theirs", async () => {
+    await insertEvents(2_000, "unlisted");
+    await insertEvents(2_000, "listed");
+    const { otherOrgEvents } = await dashboard("nobody");
+    expect(otherOrgEvents).toHaveLength(50);
+    expect(counted.counts.eventsRead).toBe(50);
+    expect(counted.counts.documentsRead).toBeLessThanOrEqual(100);
+  });
+
+  test("a dashboard of 50 organizations reads their 50 first events and one ahead of each", async () => {
+    await insertEvents(3_000, "unlisted");
+    await insertEvents(3_000, "listed");
+    await join("member", 50);
+    const { userOrgEvents, otherOrgEvents } = await dashboard("member");
+    expect([userOrgEvents.length, otherOrgEvents.length]).toEqual([50, 50]);
+    expect(counted.counts.eventsRead).toBeLessThanOrEqual(50 + 50 + 400);
+    expect(counted.counts.documentsRead).toBeLessThanOrEqual(50 + 60 + 50 + 50 + 400);
+  });
+
+  test("a dashboard whose own organizations have nearly all events looks at 400 others' at most", async () => {
+    await insertEvents(3_000, "listed", 50);
+    await join("member", 50);
+    const { userOrgEvents, otherOrgEvents } = await dashboard("member");
+    expect([userOrgEvents.length, otherOrgEvents.length]).toEqual([50, 0]);
+    expect(counted.counts.eventsRead).toBe(50 + 49 + 400);
+  });
+
+  test("a dashboard among events of organizations that are gone stops as well", async () => {
+    await insertEvents(3_000, "listed");
+    await counted.t.run(async (ctx) => {
+      for (const id of orgIds) await ctx.db.delete("organizations", id);
+    });
+    counted.reset();
+    expect((await dashboard("nobody")).otherOrgEvents).toEqual([]);
+    expect(counted.counts.documentsRead).toBe(400);
+  });
+});

@@ -1,0 +1,221 @@
+/**
+ * Counts what an engine is asked for, from outside of the code that asks: calls around the registered functions,
+ * documents at the engine's system calls.
+ */
+import { modules, startEngine, withHandler, type Engine } from "./engine";
+
+/** Loaded here, so that an engine that is counted starts as synchronously as any other. */
+const loaded = await Promise.all(
+  Object.entries(modules)
+    .filter(([file]) => !file.includes("/_generated/"))
+    .map(async ([file, load]) => ({
+      path: file.replace("../../convex/", "").replace(/\.ts$/, ""),
+      exports: (await load()) as Record<string, unknown>,
+    })),
+);
+
+export type Counts = {
+  /** Calls of registered functions, by anybody: a test's own ones, too. */
+  queries: number;
+  mutations: number;
+  actions: number;
+  /** Arguments of mutations, as JSON in UTF-8. */
+  mutationBytes: number;
+  largestMutationBytes: number;
+  mostEventsInAMutation: number;
+  /** Each `db.get` and each `db.query`. */
+  indexRanges: number;
+  documentsRead: number;
+  eventsRead: number;
+  organizationsRead: number;
+  /** Inserted, patched, replaced or deleted. What a patch or a replace reads of its own is not counted as read. */
+  documentsWritten: number;
+  eventsWritten: number;
+  organizationsWritten: number;
+};
+
+/** A call of an action, such as "events/sync:runFullEventSync", in ms since 1970. */
+export type ActionCall = { name: string; startedAt: number; endedAt: number };
+
+export type CountedEngine = {
+  t: Engine;
+  counts: Counts;
+  /** The actions that have ended, in the order in which they did. */
+  actionCalls: ActionCall[];
+  /** Sets all counts to zero and forgets the calls. */
+  reset: () => void;
+  /** Stops counting; the engine goes on. */
+  stop: () => void;
+};
+
+/**
+ * An engine whose calls, reads and writes are counted, those of `t.run` included. Only one at a time: the
+ * system calls are the same for all engines.
+ */
+export function startCountedEngine(): CountedEngine {
+  const counts = noCounts();
+  const actionCalls: ActionCall[] = [];
+  const t = startEngine(countedModules(counts, actionCalls));
+  const stop = countDocuments(counts);
+  const reset = () => {
+    Object.assign(counts, noCounts());
+    actionCalls.length = 0;
+  };
+  return { t, counts, actionCalls, reset, stop };
+}
+
+function noCounts(): Counts {
+  return {
+    queries: 0,
+    mutations: 0,
+    actions: 0,
+    mutationBytes: 0,
+    largestMutationBytes: 0,
+    mostEventsInAMutation: 0,
+    indexRanges: 0,
+    documentsRead: 0,
+    eventsRead: 0,
+    organizationsRead: 0,
+    documentsWritten: 0,
+    eventsWritten: 0,
+    organizationsWritten: 0,
+  };
+}
+
+/** What Convex's query(), mutation() and action() make. */
+type Registered = { isQuery?: true; isMutation?: true; isAction?: true };
+type Args = Record<string, unknown>;
+
+/** The modules of convex/ with every registered function counted, for `startEngine`. */
+function countedModules(counts: Counts, actionCalls: ActionCall[]): Record<string, object> {
+  const counted = loaded.map(({ path, exports }) => [
+    path,
+    Object.fromEntries(
+      Object.entries(exports).map(([name, value]) => [
+        name,
+        isRegistered(value) ? toCounted(value, `${path}:${name}`, counts, actionCalls) : value,
+      ]),
+    ),
+  ]);
+  return Object.fromEntries(counted) as Record<string, object>;
+}
+
+function isRegistered(value: unknown): value is Registered {
+  return typeof value === "function" && "_handler" in value;
+}
+
+/** The same function with a handler that counts before it calls the function's own. */
+function toCounted(
+  registered: Registered,
+  name: string,
+  counts: Counts,
+  actionCalls: ActionCall[],
+): object {
+  return withHandler(registered, (handler) => async (...ctxAndArgs) => {
+    if (registered.isQuery) counts.queries += 1;
+    if (registered.isMutation) countMutation(counts, ctxAndArgs[1] as unknown as Args);
+    if (!registered.isAction) return await handler(...ctxAndArgs);
+    counts.actions += 1;
+    const startedAt = Date.now();
+    try {
+      return await handler(...ctxAndArgs);
+    } finally {
+      actionCalls.push({ name, startedAt, endedAt: Date.now() });
+    }
+  });
+}
+
+function countMutation(counts: Counts, args: Args): void {
+  const bytes = new TextEncoder().encode(JSON.stringify(args)).length;
+  const events = args.events ?? args.eventIds;
+  counts.mutations += 1;
+  counts.mutationBytes += bytes;
+  counts.largestMutationBytes = Math.max(counts.largestMutationBytes, bytes);
+  counts.mostEventsInAMutation = Math.max(
+    counts.mostEventsInAMutation,
+    Array.isArray(events) ? events.length : 0,
+  );
+}
+
+/** Where Convex's client library finds the engine, at each call anew. */
+type SystemCalls = {
+  syscall: (op: string, args: string) => string;
+  asyncSyscall: (op: string, args: string) => Promise<string>;
+  jsSyscall: (op: string, args: Record<string, unknown>) => unknown;
+};
+const globalWithConvex = globalThis as unknown as { Convex: SystemCalls };
+
+/** Counts until the function that it returns is called. */
+function countDocuments(counts: Counts): () => void {
+  const engine = globalWithConvex.Convex;
+  globalWithConvex.Convex = {
+    syscall: (op, args) => {
+      if (op === "1.0/queryStream") counts.indexRanges += 1;
+      return engine.syscall(op, args);
+    },
+    asyncSyscall: async (op, args) => {
+      const result = await engine.asyncSyscall(op, args);
+      countSystemCall(counts, op, args, result);
+      return result;
+    },
+    jsSyscall: (op, args) => engine.jsSyscall(op, args),
+  };
+  return () => {
+    globalWithConvex.Convex = engine;
+  };
+}
+
+type Stored = { _id: string } | null;
+
+function countSystemCall(counts: Counts, op: string, args: string, result: string): void {
+  switch (op) {
+    case "1.0/get":
+      counts.indexRanges += 1;
+      countRead(counts, JSON.parse(result) as Stored);
+      return;
+    case "1.0/queryStreamNext":
+      countRead(counts, (JSON.parse(result) as { value: Stored }).value);
+      return;
+    case "1.0/queryPage":
+      counts.indexRanges += 1;
+      for (const document of (JSON.parse(result) as { page: Stored[] }).page) {
+        countRead(counts, document);
+      }
+      return;
+    case "1.0/insert":
+      countWritten(counts, (JSON.parse(result) as { _id: string })._id);
+      return;
+    case "1.0/shallowMerge":
+    case "1.0/replace":
+    case "1.0/remove":
+      countWritten(counts, (JSON.parse(args) as { id: string }).id);
+      return;
+  }
+}
+
+function countRead(counts: Counts, document: Stored): void {
+  if (document === null) return;
+  const table = tableOf(document._id);
+  if (isSystemTable(table)) return;
+  counts.documentsRead += 1;
+  if (table === "events") counts.eventsRead += 1;
+  if (table === "organizations") counts.organizationsRead += 1;
+}
+
+function countWritten(counts: Counts, id: string): void {
+  const table = tableOf(id);
+  if (isSystemTable(table)) return;
+  counts.documentsWritten += 1;
+  if (table === "events") counts.eventsWritten += 1;
+  if (table === "organizations") counts.organizationsWritten += 1;
+}
+
+/** convex-test's ids are a number and the table's name. */
+function tableOf(id: string): string {
+  return id.replace(/^\d+/, "");
+}
+
+/** Such as the scheduled functions: they are Convex's own bookkeeping. */
+function isSystemTable(table: string): boolean {
+  return table.startsWith("_");
+}

@@ -1,0 +1,32 @@
+/** Prints tables that a person likes to read, and that Markdown takes as they are. */
+
+const MAX_CELL_LENGTH = 60;
+
+/** One row a record; the columns are those of the first row unless named. Columns of numbers are aligned right. */
+export function printTable(
+  rows: Record<string, string | number>[],
+  columns: string[] = Object.keys(rows[0] ?? {}),
+): void {
+  const cells = rows.map((row) => columns.map((column) => toCell(row[column])));
+  const isNumeric = columns.map((column) =>
+    rows.every((row) => typeof row[column] !== "string" || row[column] === ""),
+  );
+  const widths = columns.map((column, index) =>
+    Math.max(column.length, 3, ...cells.map((row) => row[index]?.length ?? 0)),
+  );
+  const toLine = (line: string[]) =>
+    `| ${line.map((cell, index) => pad(cell, widths[index] ?? 0, isNumeric[index])).join(" | ")} |`;
+  const rule = widths.map((width, index) =>
+    isNumeric[index] ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
+  );
+  for (const line of [columns, rule, ...cells]) console.log(toLine(line));
+}
+
+function toCell(value: string | number | undefined): string {
+  const text = typeof value === "number" ? value.toLocaleString("en-US") : (value ?? "");
+  return text.length > MAX_CELL_LENGTH ? `${text.slice(0, MAX_CELL_LENGTH - 1)}…` : text;
+}
+
+function pad(cell: string, width: number, isNumeric = false): string {
+  return isNumeric ? cell.padStart(width) : cell.padEnd(width);
+}
