@@ -24,9 +24,9 @@ const optionalText = z
   .catch(undefined);
 
 const time = z.iso
-  .datetime({ offset: true })
+  .datetime({ offset: true, error: "no possible time" })
   .transform((iso) => parseISO(iso))
-  .refine(isValid, "no such time")
+  .refine(isValid, "no possible time")
   .transform((date) => date.getTime());
 
 const address = z
@@ -41,7 +41,7 @@ const address = z
 
 const lumaEvent = z
   .object({
-    name: z.string().trim().min(1),
+    name: z.string("no title").trim().min(1, "no title"),
     start_at: time,
     end_at: time.optional().catch(undefined),
     timezone: optionalText,
