@@ -26,7 +26,7 @@ export async function settle<Result>(
 
 /**
  * Lets simulated time pass, from timer to timer, but only while nothing else happens: `activity` counts what does,
- * such as requests at a server.
+ * such as requests at a server. Without simulated time it just waits.
  */
 export async function passTimeUntil(
   isOver: () => boolean,
@@ -41,6 +41,6 @@ export async function passTimeUntil(
     seen = activity();
     if (quietTurns < QUIET_TURNS) continue;
     quietTurns = 0;
-    await vi.advanceTimersToNextTimerAsync();
+    if (vi.isFakeTimers()) await vi.advanceTimersToNextTimerAsync();
   }
 }
