@@ -8,7 +8,7 @@ import { api, internal } from "../../convex/_generated/api";
 import type { Id } from "../../convex/_generated/dataModel";
 import * as sync from "../../convex/events/sync";
 import type { PublicEvent, SyncCounts } from "../../convex/events/validators";
-import { aWireEvent, DAY_MS, HOUR_MS } from "./builders";
+import { aWireEvent, DAY_MS, getOrg, HOUR_MS } from "./builders";
 import { loadModules, startEngine, withHandler, type Engine } from "./engine";
 import { CURRENT_PATH, LumaServer, OLDER_PATH, status, type WireEvent } from "./lumaServer";
 import { printTable } from "./tables";
@@ -16,7 +16,7 @@ import { printTable } from "./tables";
 /** The exit code: 0 when everything was as it should be. */
 export async function main(): Promise<number> {
   await loadModules();
-  return process.env.LUMA_API_KEY ? await tryKey() : await showAll();
+  return process.env.LUMA_API_KEY?.trim() ? await tryKey() : await showAll();
 }
 
 // With a key.
@@ -75,8 +75,12 @@ async function show(luma: LumaServer): Promise<number> {
     printTable(
       orgs.map(({ orgId, name }) => ({ organization: name, ...toResult(outcomes.get(orgId)) })),
     );
-    for (const { reason } of result.failed) say(reason);
     checks.push(result.synced === 2, result.failed.length === 1, result.isDone);
+    for (const { orgId, name, reason } of result.failed) {
+      const { eventsSyncError } = await getOrg(t, orgId);
+      say(eventsSyncError ?? `${name} has no eventsSyncError.`);
+      checks.push(name === "Gym Mitte", eventsSyncError === reason);
+    }
     return [...outcomes.values()].filter((outcome): outcome is SyncCounts => outcome !== "failed");
   };
   say(
@@ -91,21 +95,31 @@ async function show(luma: LumaServer): Promise<number> {
   luma.setCalendar(KEYS.chess, chessCalendar());
   luma.answerNext(status(429, { message: "slow down" }, { "retry-after": "1" }), KEYS.chess);
   const first = await run(CURRENT_PATH);
-  checks.push(first.every((counts) => counts.inserted === counts.fetched && counts.fetched > 0));
+  checks.push(hasListed(first, [BERLIN_EVENTS, 5]));
+  checks.push(first.every((counts) => counts.inserted === counts.fetched));
+  // Three pages; Chess Club's one, asked for twice; and the rejected key's.
+  checks.push(luma.requests.length === 6);
 
   say("\nSecond run: nothing has changed (and lu.ma answers in its older wire format).");
   const second = await run(OLDER_PATH);
-  checks.push(second.every((counts) => counts.unchanged === counts.fetched));
+  checks.push(hasListed(second, [BERLIN_EVENTS, 5]));
+  checks.push(second.every((counts) => counts.unchanged === counts.fetched && !counts.removed));
 
   say("\nThird run: Chess Club has renamed its next evening and cancelled the one after it.");
   luma.setCalendar(KEYS.chess, chessCalendar(true));
   const third = await run(CURRENT_PATH);
+  checks.push(hasListed(third, [BERLIN_EVENTS, 4]));
+  checks.push(third.every((counts) => counts.inserted === 0));
   checks.push(third.some((counts) => counts.updated === 1 && counts.removed === 1));
 
   checks.push(...(await showPages(t, orgs)));
   if (checks.every(Boolean)) return 0;
   console.error("\nThe demo did not show what it should.");
   return 1;
+}
+
+function hasListed(synced: SyncCounts[], expected: number[]): boolean {
+  return synced.map(({ fetched }) => fetched).join() === expected.join();
 }
 
 type Org = { orgId: Id<"organizations">; name: string };
@@ -126,9 +140,14 @@ async function createOrgs(t: Engine): Promise<Org[]> {
   return orgs;
 }
 
-/** More than two pages of 100. */
+/**
+ * Three pages of 100. From 25 days ago to 87 ahead: none may enter or leave the window while the demo runs, whatever
+ * the time of day.
+ */
+const BERLIN_EVENTS = 225;
+
 function berlinCalendar(): WireEvent[] {
-  return Array.from({ length: 230 }, (_, index) =>
+  return Array.from({ length: BERLIN_EVENTS }, (_, index) =>
     event(`evt-berlin-${index}`, `Workshop ${index + 1}`, (index - 50) * 12 * HOUR_MS),
   );
 }

@@ -23,7 +23,11 @@ export function printTable(
 }
 
 function toCell(value: string | number | undefined): string {
-  const text = typeof value === "number" ? value.toLocaleString("en-US") : (value ?? "");
+  // Text may come from lu.ma: a line break would end the row, and a terminal obeys control characters.
+  const text =
+    typeof value === "number"
+      ? value.toLocaleString("en-US")
+      : (value ?? "").replace(/[\s\p{Cc}]+/gu, " ").trim();
   return text.length > MAX_CELL_LENGTH ? `${text.slice(0, MAX_CELL_LENGTH - 1)}…` : text;
 }
 

@@ -1,0 +1,152 @@
+/**
+ * Measures how much heap one organization's sync takes by itself: fetching, mapping, comparing and packing. The
+ * engine and its tables stay out: the sync is given stored events that are made for it, page by page, and its
+ * mutations write nothing. lu.ma's stand-in has a heap of its own.
+ */
+import { Worker } from "node:worker_threads";
+import type { Doc, Id } from "../../convex/_generated/dataModel";
+import type { ActionCtx } from "../../convex/_generated/server";
+import { syncOrg } from "../../convex/events/orgSync";
+import { skipPagePauses } from "./benchClock";
+import { aListedEvent, aWireEvent } from "./builders";
+
+/** As many stored events as the module's own query gives at once. */
+const STORED_PAGE = 1_000;
+const ORG: Doc<"organizations"> = {
+  _id: "1organizations" as Id<"organizations">,
+  _creationTime: 0,
+  name: "Acme",
+  lumaApiKey: "key-of-acme",
+};
+
+/** Serves a calendar in pages of 100; a worker, because a worker's heap is its own. */
+const LUMA_WORKER = `
+  const { createServer } = require("node:http");
+  const { parentPort, workerData } = require("node:worker_threads");
+  const { example, eventCount, descriptionLength } = workerData;
+  const toEvent = (index) => {
+    const description = String(index).padEnd(descriptionLength, " text");
+    return { ...example, id: "evt-" + index, description, description_md: "#" + description.slice(1) };
+  };
+  const server = createServer((request, response) => {
+    const query = new URL(request.url, "http://localhost").searchParams;
+    const from = Number(query.get("pagination_cursor") ?? 0);
+    const to = Math.min(from + 100, eventCount);
+    const entries = Array.from({ length: to - from }, (_, offset) => toEvent(from + offset));
+    const hasMore = to < eventCount;
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ entries, has_more: hasMore, next_cursor: hasMore ? String(to) : null }));
+  });
+  server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));
+`;
+
+export type HeapPeaks = {
+  /** What was in use: the garbage collector ran before each sample. Bytes above the start. */
+  liveBytes: number;
+  /** With garbage that V8, which had room, had not collected yet. Bytes above the start. */
+  withGarbageBytes: number;
+  samples: number;
+};
+
+/** Every event is stored already and every one has changed: nothing more can be held at once. */
+export async function measureHeap(
+  eventCount: number,
+  descriptionLength: number,
+): Promise<HeapPeaks> {
+  const example = aWireEvent();
+  const workerData = { example, eventCount, descriptionLength };
+  const worker = new Worker(LUMA_WORKER, { eval: true, workerData });
+  const port = await new Promise<number>((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+  process.env.LUMA_LIST_EVENTS_URL = `http://127.0.0.1:${port}/v1/calendars/events/list`;
+  const restoreTimers = skipPagePauses();
+  try {
+    // The first sync's code, once compiled, is not the sync's own need.
+    await measureSync(eventCount, descriptionLength, false);
+    const live = await measureSync(eventCount, descriptionLength, true);
+    const withGarbage = await measureSync(eventCount, descriptionLength, false);
+    return {
+      liveBytes: live.peakBytes,
+      withGarbageBytes: withGarbage.peakBytes,
+      samples: live.samples,
+    };
+  } finally {
+    restoreTimers();
+    delete process.env.LUMA_LIST_EVENTS_URL;
+    await worker.terminate();
+  }
+}
+
+/** Samples while each page, of lu.ma's and of stored events, and each batch to write is held. */
+async function measureSync(
+  storedCount: number,
+  descriptionLength: number,
+  collectsFirst: boolean,
+): Promise<{ peakBytes: number; samples: number }> {
+  const collect = globalThis.gc;
+  if (collect === undefined) throw new Error("run Node with --expose-gc");
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  let peakBytes = 0;
+  let samples = 0;
+  const sample = () => {
+    if (collectsFirst) collect();
+    peakBytes = Math.max(peakBytes, process.memoryUsage().heapUsed - before);
+    samples += 1;
+  };
+  const realFetch = globalThis.fetch;
+  globalThis.fetch = async (...request) => {
+    const response = await realFetch(...request);
+    const body = await response.text();
+    sample();
+    return new Response(body, response);
+  };
+  try {
+    const ctx = withoutDatabase(storedCount, descriptionLength, sample);
+    const counts = await syncOrg(ctx, ORG, Date.now());
+    if (counts.updated < storedCount) throw new Error("the sync did not compare all events");
+  } finally {
+    globalThis.fetch = realFetch;
+  }
+  return { peakBytes, samples };
+}
+
+/** Answers the sync's queries and mutations, as JSON that is parsed, the way Convex does. */
+function withoutDatabase(
+  storedCount: number,
+  descriptionLength: number,
+  sample: () => void,
+): ActionCtx {
+  const getStoredWindow = (_query: unknown, { cursor }: { cursor: string | null }) => {
+    const from = Number(cursor ?? 0);
+    const to = Math.min(from + STORED_PAGE, storedCount);
+    const json = JSON.stringify({
+      isOvertaken: false,
+      page: storedEvents(from, to, descriptionLength),
+      isDone: to === storedCount,
+      continueCursor: String(to),
+    });
+    const page = JSON.parse(json) as unknown;
+    sample();
+    return Promise.resolve(page);
+  };
+  const write = (_mutation: unknown, args: { events?: unknown[] }) => {
+    const updated = (JSON.parse(JSON.stringify(args)) as typeof args).events?.length ?? 0;
+    sample();
+    return Promise.resolve({ inserted: 0, updated, unchanged: 0 });
+  };
+  return { runQuery: getStoredWindow, runMutation: write } as unknown as ActionCtx;
+}
+
+function storedEvents(from: number, to: number, descriptionLength: number): Doc<"events">[] {
+  return Array.from({ length: to - from }, (_, offset) => ({
+    ...aListedEvent({ lumaEventId: `evt-${from + offset}` }),
+    description: "an older text".padEnd(descriptionLength, " text"),
+    _id: `${from + offset}events` as Id<"events">,
+    _creationTime: 0,
+    orgId: ORG._id,
+    syncedAt: 0,
+  }));
+}

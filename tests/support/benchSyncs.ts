@@ -1,0 +1,95 @@
+/** What one organization's sync costs: the first, an unchanged one, and one with 1 % changed. */
+import { internal } from "../../convex/_generated/api";
+import type { Id } from "../../convex/_generated/dataModel";
+import { skipPagePauses } from "./benchClock";
+import { bounded, quietly, type Row } from "./benchShared";
+import { insertOrg, wireEvents } from "./builders";
+import { startCountedEngine, type CountedEngine } from "./counting";
+import { LumaServer, type WireEvent } from "./lumaServer";
+
+const CALENDAR_SIZES = [100, 1_000, 5_000];
+export const DESCRIPTION_LENGTH = 1_000;
+const EVENTS_PER_PAGE = 100;
+const MAX_EVENTS_PER_MUTATION = 100;
+const MAX_BYTES_PER_MUTATION = 4 * 1024 * 1024;
+
+export async function benchSyncs(): Promise<{ cost: Row; sent: Row }[]> {
+  const luma = await LumaServer.start();
+  process.env.LUMA_LIST_EVENTS_URL = luma.url();
+  const restoreTimers = skipPagePauses();
+  const rows: { cost: Row; sent: Row }[] = [];
+  for (const size of CALENDAR_SIZES) {
+    const engine = startCountedEngine();
+    const orgId = await insertOrg(engine.t);
+    const events = wireEvents(size, (index) => ({
+      description: `What happens at event ${index}`.padEnd(DESCRIPTION_LENGTH, "."),
+    }));
+    const renamed = events.map((event, index) =>
+      index % 100 === 0 ? { ...event, name: `${event.name}, renamed` } : event,
+    );
+    rows.push(
+      await benchSync(engine, luma, { orgId, sync: "first", events, toWrite: size }),
+      await benchSync(engine, luma, { orgId, sync: "unchanged", events, toWrite: 0 }),
+      await benchSync(engine, luma, {
+        orgId,
+        sync: "1 % changed",
+        events: renamed,
+        toWrite: size / 100,
+      }),
+    );
+    engine.stop();
+  }
+  restoreTimers();
+  delete process.env.LUMA_LIST_EVENTS_URL;
+  await luma.stop();
+  return rows;
+}
+
+async function benchSync(
+  { t, counts, reset }: CountedEngine,
+  luma: LumaServer,
+  given: { orgId: Id<"organizations">; sync: string; events: WireEvent[]; toWrite: number },
+): Promise<{ cost: Row; sent: Row }> {
+  const { orgId, sync, events, toWrite } = given;
+  luma.setCalendar("key-of-Acme", events);
+  luma.requests.length = 0;
+  reset();
+  const startedAt = performance.now();
+  const result = await quietly(() => t.action(internal.events.sync.syncOrgEvents, { orgId }));
+  const seconds = (performance.now() - startedAt) / 1_000;
+  if (result.fetched !== events.length || result.inserted + result.updated !== toWrite) {
+    throw new Error(`the ${sync} sync did something else: ${JSON.stringify(result)}`);
+  }
+  // What is written is looked up again, in the transaction that writes it.
+  const mostEventsRead = sync === "first" ? 0 : events.length + toWrite;
+  // One more than the upserts need stamps the organization.
+  const mostMutations = Math.ceil(toWrite / MAX_EVENTS_PER_MUTATION) + 1;
+  const cost = {
+    events: events.length,
+    sync,
+    "lu.ma requests": bounded(luma.requests.length, Math.ceil(events.length / EVENTS_PER_PAGE)),
+    queries: counts.queries,
+    mutations: bounded(counts.mutations, mostMutations),
+    "documents read": counts.documentsRead,
+    "events among them": bounded(counts.eventsRead, mostEventsRead),
+    "documents written": bounded(counts.documentsWritten, toWrite + 1),
+    seconds: Number(seconds.toFixed(2)),
+  };
+  const sent = {
+    events: events.length,
+    sync,
+    mutations: counts.mutations,
+    "kB in all": toKilobytes(counts.mutationBytes),
+    "kB in the largest": bounded(
+      toKilobytes(counts.largestMutationBytes),
+      toKilobytes(MAX_BYTES_PER_MUTATION),
+    ),
+    "events in the largest": bounded(counts.mostEventsInAMutation, MAX_EVENTS_PER_MUTATION),
+  };
+  return { cost, sent };
+}
+
+/** Rounded up: something is never nothing. */
+function toKilobytes(bytes: number): number {
+  return Math.ceil(bytes / 1_000);
+}
