@@ -173,6 +173,7 @@ describe("a 429", () => {
     ["nothing: 60 s", undefined, 60 * SECOND_MS],
     ["something unreadable: 60 s", "-5", 60 * SECOND_MS],
     ["something else unreadable: 60 s", "in a while", 60 * SECOND_MS],
+    ["something that only looks like a date: 60 s", "maybe 5", 60 * SECOND_MS],
   ])(
     "with Retry-After of %s is waited for, then the same page asked again",
     async ([, after, wait], { luma }) => {

@@ -210,6 +210,22 @@ describe("an entry that cannot be read", () => {
     expect((await getOrg(t, orgId)).eventsLastSynced).toBeGreaterThan(NOW - 1);
   });
 
+  test("is known by its id as lu.ma wrote it, however odd", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const ids = ["evt-two  spaces", `evt-${KEY}`];
+    luma.setCalendar(
+      KEY,
+      ids.map((id) => aWireEvent({ id })),
+    );
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(
+      KEY,
+      ids.map((id) => aWireEvent({ id, name: "" })),
+    );
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 0, removed: 0, invalid: 2 });
+  });
+
   test("and whose id cannot be read either keeps everything from being removed", async ({
     luma,
   }) => {

@@ -1,6 +1,6 @@
 /** The syncs' log lines. Each is one line, below Convex's 4 KiB. */
 import { toOneLine } from "./text";
-import type { InvalidEntry } from "./lumaWire";
+import type { InvalidEntry } from "./lumaClient";
 import type { RunProgress, SyncCounts, SyncFailure } from "./validators";
 
 const MAX_LISTED = 20;
@@ -20,7 +20,7 @@ export function describeSync(
     isOvertaken ? "Overtaken: a sync that began later has finished, so nothing was written." : "",
     listSome(
       "Invalid",
-      invalid.map((entry) => `${entry.id ?? "(no id)"} (${entry.reason})`),
+      invalid.map((entry) => `${entry.label} (${entry.reason})`),
     ),
   );
 }

@@ -5,7 +5,7 @@
 import { milliseconds } from "date-fns";
 import { LumaError, quote } from "./lumaError";
 import { pause, requestPage } from "./lumaRequest";
-import { lumaPage, readEntry, type InvalidEntry, type LumaEvent } from "./lumaWire";
+import { lumaPage, readEntry, type LumaEvent, type UnreadEntry } from "./lumaWire";
 
 /**
  * The endpoint's two addresses: the one this module was planned for, then the only one in Luma's documentation
@@ -26,6 +26,9 @@ const MAX_PAGES = 200;
 const PAGE_PAUSE_MS = 200;
 /** A full run's action takes an organization on in its first 2 minutes and must be done after 10. */
 const FETCH_TIMEOUT_MS = milliseconds({ minutes: 7 });
+
+/** `label` is the id as it may be logged; `id` itself is for comparing. */
+export type InvalidEntry = UnreadEntry & { label: string };
 
 export type LumaListing = {
   /** In lu.ma's order; an id may occur twice. */
@@ -54,7 +57,7 @@ export async function fetchLumaEvents(request: {
     for (const entry of page.entries) {
       const read = readEntry(entry);
       if ("event" in read) listing.events.push(read.event);
-      else listing.invalid.push(withoutKeyInId(read.invalid, apiKey));
+      else listing.invalid.push(toInvalidEntry(read.invalid, apiKey));
     }
     if (!page.has_more) return listing;
 
@@ -134,6 +137,6 @@ function readPage(json: unknown, pageNumber: number) {
   );
 }
 
-function withoutKeyInId(invalid: InvalidEntry, apiKey: string): InvalidEntry {
-  return invalid.id === null ? invalid : { ...invalid, id: quote(invalid.id, apiKey) };
+function toInvalidEntry(entry: UnreadEntry, apiKey: string): InvalidEntry {
+  return { ...entry, label: entry.id === null ? "(no id)" : quote(entry.id, apiKey) };
 }

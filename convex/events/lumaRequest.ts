@@ -172,7 +172,9 @@ function toRateLimitWait(retryAfter: string | null): number {
 function toMilliseconds(retryAfter: string): number {
   if (/^\d+(\.\d+)?$/.test(retryAfter)) return Number(retryAfter) * 1_000;
   // Date.parse makes dates of nearly everything; an HTTP date begins with the day of the week.
-  return /^[A-Za-z]{3,9},? /.test(retryAfter) ? Date.parse(retryAfter) - Date.now() : NaN;
+  return /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(retryAfter)
+    ? Date.parse(retryAfter) - Date.now()
+    : NaN;
 }
 
 /** Waits, unless the time would be up by then. */

@@ -75,7 +75,7 @@ const lumaEvent = z
 export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
 
 /** An entry that could not be read. Without an id, nobody can say which event it is. */
-export type InvalidEntry = { id: string | null; reason: string };
+export type UnreadEntry = { id: string | null; reason: string };
 
 const wrappedEntry = z.object({ event: z.record(z.string(), z.unknown()) });
 const lumaId = z
@@ -89,7 +89,7 @@ const eventId = z
   .or(z.object({ api_id: lumaId }).transform((event) => ({ id: event.api_id })));
 
 /** Reads one entry of a page; never throws. */
-export function readEntry(entry: unknown): { event: LumaEvent } | { invalid: InvalidEntry } {
+export function readEntry(entry: unknown): { event: LumaEvent } | { invalid: UnreadEntry } {
   const wrapped = wrappedEntry.safeParse(entry);
   const fields = wrapped.success ? wrapped.data.event : entry;
   const id = eventId.safeParse(fields);
