@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, vi } from "vitest";
 import { internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
-import * as slices from "../convex/events/slices";
+import * as fullRun from "../convex/events/fullRun";
 import * as sync from "../convex/events/sync";
 import { aWireEvent, getOrg, insertOrg, storedEvents, wireEvents } from "./support/builders";
 import { passTimeUntil, settle, useSimulatedTime } from "./support/clock";
@@ -150,7 +150,7 @@ describe("a full run", () => {
     expect(slicesSeen).toHaveLength(1);
     expect(await jobs(t)).toMatchObject([
       {
-        name: "events/slices:resumeLostSlice",
+        name: "events/fullRun:resumeLostSlice",
         scheduledTime: NOW + 12 * MINUTE_MS,
         state: { kind: "canceled" },
       },
@@ -279,7 +279,7 @@ describe("a run of many organizations", () => {
     expect(logged().at(-1)).toContain("1500 synced, 0 failed");
     const kinds = (await jobs(t)).map((job) => `${job.name} ${job.state.kind}`);
     expect(new Set(kinds)).toEqual(
-      new Set(["events/sync:runFullEventSync success", "events/slices:resumeLostSlice canceled"]),
+      new Set(["events/sync:runFullEventSync success", "events/fullRun:resumeLostSlice canceled"]),
     );
   });
 
@@ -343,9 +343,9 @@ describe("a slice", () => {
     const first = await settle(t.action(runFullEventSync, {}));
     expect(first).toEqual({ synced: 4, failed: [], isDone: false });
     expect(await jobs(t)).toMatchObject([
-      { name: "events/slices:resumeLostSlice", state: { kind: "canceled" } },
+      { name: "events/fullRun:resumeLostSlice", state: { kind: "canceled" } },
       {
-        name: "events/slices:resumeLostSlice",
+        name: "events/fullRun:resumeLostSlice",
         state: { kind: "pending" },
         scheduledTime: Date.now() + SECOND_MS + 12 * MINUTE_MS,
       },
@@ -379,12 +379,12 @@ describe("a slice", () => {
     const spans = stubLuma(() => 29 * SECOND_MS);
     const { overrides } = observed();
     let failures = 1;
-    const handOver = withHandler(slices.handOver, (handler) => async (...args) => {
+    const handOver = withHandler(fullRun.handOver, (handler) => async (...args) => {
       await handler(...args);
       // After its work: the transaction as a whole must not count.
       if (failures-- > 0) throw new Error("conflict");
     });
-    const t = startEngine({ ...overrides, "events/slices": { ...slices, handOver } });
+    const t = startEngine({ ...overrides, "events/fullRun": { ...fullRun, handOver } });
     await insertOrgs(t, 6);
     await expect(settle(t.action(runFullEventSync, {}))).rejects.toThrow("conflict");
     await passTimeUntil(isRunOver);

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
-import type { ListedEvent } from "../convex/events/validators";
-import { aListedEvent, getOrg, insertOrg, storedEvents } from "./support/builders";
+import type { MirroredEvent } from "../convex/events/validators";
+import { aMirroredEvent, getOrg, insertOrg, storedEvents } from "./support/builders";
 import { startEngine, type Engine } from "./support/engine";
 import { reasonOf } from "./support/fixtures";
 
@@ -16,7 +16,7 @@ beforeEach(async () => {
   orgId = await insertOrg(t);
 });
 
-async function upsert(...events: ListedEvent[]) {
+async function upsert(...events: MirroredEvent[]) {
   return await t.mutation(upsertEvents, { orgId, events });
 }
 
@@ -34,13 +34,15 @@ async function deletedOrg(): Promise<Id<"organizations">> {
 
 describe("upsertEvents", () => {
   test("inserts new events, replaces changed ones, and does not write the others", async () => {
-    const [same, changed] = ["evt-1", "evt-2"].map((lumaEventId) => aListedEvent({ lumaEventId }));
+    const [same, changed] = ["evt-1", "evt-2"].map((lumaEventId) =>
+      aMirroredEvent({ lumaEventId }),
+    );
     if (!same || !changed) throw new Error("unreachable");
     expect(await upsert(same, changed)).toEqual({ inserted: 2, updated: 0, unchanged: 0 });
     const before = await storedEvents(t);
 
     const renamed = { ...changed, title: "Another title" };
-    const added = aListedEvent({ lumaEventId: "evt-3" });
+    const added = aMirroredEvent({ lumaEventId: "evt-3" });
     expect(await upsert(same, renamed, added)).toEqual({ inserted: 1, updated: 1, unchanged: 1 });
     const after = await storedEvents(t);
     expect(after.get("evt-1")).toEqual(before.get("evt-1"));
@@ -51,10 +53,10 @@ describe("upsertEvents", () => {
     expect(after.size).toBe(3);
   });
 
-  test.for<keyof ListedEvent>(["description", "endAt", "coverUrl", "location"])(
+  test.for<keyof MirroredEvent>(["description", "endAt", "coverUrl", "location"])(
     "clears a %s that lu.ma cleared",
     async (field) => {
-      const full = aListedEvent({
+      const full = aMirroredEvent({
         description: "text",
         endAt: Date.now() + 9e7,
         coverUrl: "https://images.example/1",
@@ -62,12 +64,12 @@ describe("upsertEvents", () => {
       });
       await upsert(full);
       const { [field]: _cleared, ...rest } = full;
-      expect(await upsert(rest as ListedEvent)).toMatchObject({ updated: 1 });
+      expect(await upsert(rest as MirroredEvent)).toMatchObject({ updated: 1 });
       expect(await stored()).not.toHaveProperty(field);
     },
   );
 
-  test.for<Partial<ListedEvent>>([
+  test.for<Partial<MirroredEvent>>([
     { title: "x" },
     { startAt: 1 },
     { timezone: "Europe/Paris" },
@@ -79,14 +81,14 @@ describe("upsertEvents", () => {
     { location: "x" },
     { endAt: 2e13 },
   ])("notices a change of %o", async (change) => {
-    const event = aListedEvent();
+    const event = aMirroredEvent();
     await upsert(event);
     expect(await upsert({ ...event, ...change })).toMatchObject({ updated: 1 });
     expect(await stored()).toMatchObject(change);
   });
 
   test("moves an event that changed calendars to its new organization", async () => {
-    const event = aListedEvent();
+    const event = aMirroredEvent();
     await upsert(event);
     const { _id } = await stored();
     const otherId = await insertOrg(t, { name: "Other" });
@@ -96,7 +98,7 @@ describe("upsertEvents", () => {
   });
 
   test("brings a removed event back as the same document", async () => {
-    const event = aListedEvent();
+    const event = aMirroredEvent();
     await upsert(event);
     const { _id } = await stored();
     await t.mutation(markEventsRemoved, { orgId, eventIds: [_id], syncStartedAt: Date.now() });
@@ -106,21 +108,21 @@ describe("upsertEvents", () => {
 
   test("stamps what it writes with the time of writing", async () => {
     const before = Date.now();
-    await upsert(aListedEvent());
+    await upsert(aMirroredEvent());
     expect((await stored()).syncedAt).toBeGreaterThanOrEqual(before);
   });
 
   test("writes nothing for an organization that does not exist", async () => {
     const gone = await deletedOrg();
     const reason = await reasonOf(
-      t.mutation(upsertEvents, { orgId: gone, events: [aListedEvent()] }),
+      t.mutation(upsertEvents, { orgId: gone, events: [aMirroredEvent()] }),
     );
     expect(reason).toContain(gone);
     expect((await storedEvents(t)).size).toBe(0);
   });
 
   test("in a sync, leaves alone what a sync that began later wrote", async () => {
-    const newer = aListedEvent({ status: "unlisted" });
+    const newer = aMirroredEvent({ status: "unlisted" });
     await t.mutation(upsertEvents, { orgId, events: [newer], syncStartedAt: 2_000 });
     const older = { ...newer, status: "listed" as const };
     const write = { orgId, events: [older] };
@@ -137,7 +139,7 @@ describe("upsertEvents", () => {
 
   test("in a sync, writes nothing once a sync that began later has finished", async () => {
     await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 2_000 });
-    const write = { orgId, events: [aListedEvent()] };
+    const write = { orgId, events: [aMirroredEvent()] };
     await t.mutation(upsertEvents, { ...write, syncStartedAt: 1_999 });
     expect((await storedEvents(t)).size).toBe(0);
     await t.mutation(upsertEvents, { ...write, syncStartedAt: 2_000 });
@@ -146,7 +148,7 @@ describe("upsertEvents", () => {
 
   test("in a sync, writes nothing for an organization that was disconnected", async () => {
     const orgWithoutKey = await insertOrg(t, { name: "Acme", lumaApiKey: undefined });
-    const write = { orgId: orgWithoutKey, events: [aListedEvent()] };
+    const write = { orgId: orgWithoutKey, events: [aMirroredEvent()] };
     const reason = await reasonOf(t.mutation(upsertEvents, { ...write, syncStartedAt: 1 }));
     expect(reason).toContain('"Acme" was disconnected');
     expect((await storedEvents(t)).size).toBe(0);
@@ -160,7 +162,7 @@ describe("markEventsRemoved", () => {
   }
 
   test("keeps the event, hidden, and says how many there were", async () => {
-    const event = aListedEvent({ description: "text" });
+    const event = aMirroredEvent({ description: "text" });
     await upsert(event);
     expect(await remove()).toBe(1);
     expect(await stored()).toMatchObject({ ...event, status: "removed" });
@@ -169,13 +171,13 @@ describe("markEventsRemoved", () => {
 
   test("leaves an event that has moved to another organization", async () => {
     const otherId = await insertOrg(t, { name: "Other" });
-    await t.mutation(upsertEvents, { orgId: otherId, events: [aListedEvent()] });
+    await t.mutation(upsertEvents, { orgId: otherId, events: [aMirroredEvent()] });
     expect(await remove()).toBe(0);
     expect((await stored()).status).toBe("listed");
   });
 
   test("leaves an event that a sync that began later wrote, or when such a one has finished", async () => {
-    const write = { orgId, events: [aListedEvent()], syncStartedAt: 2_000 };
+    const write = { orgId, events: [aMirroredEvent()], syncStartedAt: 2_000 };
     await t.mutation(upsertEvents, write);
     expect(await remove(1_000)).toBe(0);
     await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 4_000 });

@@ -3,9 +3,11 @@
  * listing or throws: nothing that went wrong looks like an empty calendar. No database.
  */
 import { milliseconds } from "date-fns";
-import { LumaError, quote } from "./lumaError";
-import { pause, requestPage } from "./lumaRequest";
-import { lumaPage, readEntry, type LumaEvent, type UnreadEntry } from "./lumaWire";
+import { LumaError } from "./luma/error";
+import { toMirroredEvent } from "./luma/mapping";
+import { pause, requestPage } from "./luma/request";
+import { lumaPage, readEntry, type InvalidEntry } from "./luma/wire";
+import type { MirroredEvent } from "./validators";
 
 /**
  * The endpoint's two addresses: the one this module was planned for, then the only one in Luma's documentation
@@ -27,12 +29,10 @@ const PAGE_PAUSE_MS = 200;
 /** A full run's action takes an organization on in its first 2 minutes and must be done after 10. */
 const FETCH_TIMEOUT_MS = milliseconds({ minutes: 7 });
 
-/** `label` is the id as it may be logged; `id` itself is for comparing. */
-export type InvalidEntry = UnreadEntry & { label: string };
-
+/** A complete listing, ready to be stored. */
 export type LumaListing = {
-  /** In lu.ma's order; an id may occur twice. */
-  events: LumaEvent[];
+  /** By lu.ma id: the same id twice is one event, as it was listed last. */
+  events: Map<string, MirroredEvent>;
   invalid: InvalidEntry[];
 };
 
@@ -49,15 +49,15 @@ export async function fetchLumaEvents(request: {
 }): Promise<LumaListing> {
   const { apiKey } = request;
   const deadline = Date.now() + FETCH_TIMEOUT_MS;
-  const listing: LumaListing = { events: [], invalid: [] };
+  const listing: LumaListing = { events: new Map(), invalid: [] };
   const usedCursors = new Set<string>();
   let { endpoint, json } = await requestFirstPage(request, deadline);
   for (let pageNumber = 1; ; pageNumber += 1) {
     const page = readPage(json, pageNumber);
     for (const entry of page.entries) {
       const read = readEntry(entry);
-      if ("event" in read) listing.events.push(read.event);
-      else listing.invalid.push(toInvalidEntry(read.invalid, apiKey));
+      if ("event" in read) listing.events.set(read.event.id, toMirroredEvent(read.event));
+      else listing.invalid.push(read.invalid);
     }
     if (!page.has_more) return listing;
 
@@ -94,7 +94,7 @@ async function requestFirstPage(
     gone.push(`${endpoint.host}: ${answer.gone}`);
   }
   throw new LumaError(
-    `lu.ma's list of events could not be found or reached. ${gone.join("; ")}. Sync again later; if that does not help, look ` +
+    `lu.ma's list of events could not be fetched. ${gone.join("; ")}. Sync again later; if that does not help, look ` +
       `whether lu.ma has moved its API, and set ${ENDPOINT_VARIABLE} to where it is now.`,
   );
 }
@@ -135,8 +135,4 @@ function readPage(json: unknown, pageNumber: number) {
   throw new LumaError(
     `lu.ma answered page ${pageNumber} with JSON that is not a list of events (wrong: ${fields.join(", ")}).`,
   );
-}
-
-function toInvalidEntry(entry: UnreadEntry, apiKey: string): InvalidEntry {
-  return { ...entry, label: entry.id === null ? "(no id)" : quote(entry.id, apiKey) };
 }

@@ -3,9 +3,9 @@ import { v } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { hasLumaKey } from "../orgs/lumaKey";
-import { isSameEvent } from "./compare";
+import { isSameEvent } from "./changes";
 import { isOvertaken, maySyncWrite, requireOrg } from "./syncGuard";
-import { listedEvent, upsertCounts, type ListedEvent, type UpsertCounts } from "./validators";
+import { mirroredEvent, upsertCounts, type MirroredEvent, type UpsertCounts } from "./validators";
 
 /**
  * Writes events that differ from what is stored, looked up by their lu.ma ids: inserts new ones, replaces changed
@@ -20,7 +20,7 @@ import { listedEvent, upsertCounts, type ListedEvent, type UpsertCounts } from "
 export const upsertEvents = internalMutation({
   args: {
     orgId: v.id("organizations"),
-    events: v.array(listedEvent),
+    events: v.array(mirroredEvent),
     syncStartedAt: v.optional(v.number()),
   },
   returns: upsertCounts,
@@ -41,7 +41,7 @@ export const upsertEvents = internalMutation({
 async function upsertEvent(
   ctx: MutationCtx,
   orgId: Id<"organizations">,
-  event: ListedEvent,
+  event: MirroredEvent,
   syncStartedAt: number | undefined,
 ): Promise<keyof UpsertCounts> {
   const stored = await ctx.db

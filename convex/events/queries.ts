@@ -2,8 +2,8 @@
 import { v } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import { internalQuery, query, type QueryCtx } from "../_generated/server";
-import { readDashboard } from "./dashboard";
-import { readOrgPage } from "./orgPage";
+import { readDashboard } from "./views/dashboard";
+import { readOrgPage } from "./views/orgPage";
 import { maySyncWrite } from "./syncGuard";
 import { dashboard, eventDocument, orgPage } from "./validators";
 

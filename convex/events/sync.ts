@@ -1,26 +1,27 @@
-/**
- * The two syncs that can be run: one organization's, and the full run of all of them. Orchestration only: the
- * network is in lumaClient.ts, the database in queries.ts and mutations.ts.
- */
+/** One organization's sync from its first step to its last, and the two actions that can be run. */
+import { milliseconds } from "date-fns";
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import { internalAction, type ActionCtx } from "../_generated/server";
-import { hasLumaKey } from "../orgs/lumaKey";
-import { findOrgs, syncInTurn } from "./fullRun";
-import { describeRun, describeSlice } from "./logLines";
-import { syncOrg } from "./orgSync";
-import { startOfRun, toChunks, watchFirstSlice } from "./slices";
-import { toReason } from "./syncFailures";
-import { noSuchOrg } from "./syncGuard";
+import { hasLumaKey, resolveLumaKey } from "../orgs/lumaKey";
 import {
-  runProgress,
-  syncCounts,
-  syncFailure,
-  type RunProgress,
-  type SyncCounts,
-  type SyncFailure,
-} from "./validators";
+  compareStored,
+  noChanges,
+  toRemovalBatches,
+  toUpsertBatches,
+  type Changes,
+} from "./changes";
+import { runSlice, sliceArgs, sliceResult, type SliceResult } from "./fullRun";
+import { listSome, toLogItem, toLogLine } from "./logLines";
+import { LumaError, quote } from "./luma/error";
+import { fetchLumaEvents, type LumaListing } from "./lumaClient";
+import { toReason } from "./reasons";
+import { noSuchOrg } from "./syncGuard";
+import { syncCounts, type SyncCounts } from "./validators";
+
+const WINDOW_BACK_MS = milliseconds({ days: 30 });
+const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
 
 /**
  * Mirrors one organization's lu.ma events that start from 30 days ago to 90 days ahead. The listing is fetched
@@ -56,6 +57,92 @@ export const syncOrgEvents = internalAction({
   },
 });
 
+/** @throws LumaError when lu.ma gave no complete listing, ConvexError when the organization went away. */
+export async function syncOrg(
+  ctx: ActionCtx,
+  org: Doc<"organizations">,
+  syncStartedAt: number,
+): Promise<SyncCounts> {
+  const orgId = org._id;
+  const window = { after: syncStartedAt - WINDOW_BACK_MS, before: syncStartedAt + WINDOW_AHEAD_MS };
+  const apiKey = getLumaKey(org);
+  const listing = await fetchLumaEvents({ apiKey, ...window });
+  const changes = await compareWithStored(ctx, orgId, listing, { ...window, syncStartedAt });
+
+  const counts: SyncCounts = {
+    fetched: listing.events.size,
+    inserted: 0,
+    updated: 0,
+    unchanged: 0,
+    removed: 0,
+    invalid: listing.invalid.length,
+  };
+  if (changes !== null) {
+    counts.unchanged = changes.unchanged.size;
+    for (const events of toUpsertBatches(listing, changes)) {
+      const batch = { orgId, events, syncStartedAt };
+      const written = await ctx.runMutation(internal.events.mutations.upsertEvents, batch);
+      counts.inserted += written.inserted;
+      counts.updated += written.updated;
+      counts.unchanged += written.unchanged;
+    }
+    for (const eventIds of toRemovalBatches(changes)) {
+      const batch = { orgId, eventIds, syncStartedAt };
+      counts.removed += await ctx.runMutation(internal.events.mutations.markEventsRemoved, batch);
+    }
+    const stamp = { orgId, timestamp: syncStartedAt };
+    await ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp);
+  }
+  const invalid = listing.invalid.map(
+    ({ id, reason }) => `${id === null ? "(no id)" : quote(id, apiKey)} (${reason})`,
+  );
+  console.log(describeSync(org, counts, invalid, changes === null));
+  return counts;
+}
+
+function getLumaKey(org: Doc<"organizations">): string {
+  const resolved = resolveLumaKey(org.lumaApiKey ?? "");
+  if ("problem" in resolved) throw new LumaError(`${resolved.problem}.`);
+  return resolved.apiKey;
+}
+
+/** `null` when a sync that began later has finished: this one then has nothing to write. */
+async function compareWithStored(
+  ctx: ActionCtx,
+  orgId: Id<"organizations">,
+  listing: LumaListing,
+  window: { after: number; before: number; syncStartedAt: number },
+): Promise<Changes | null> {
+  const changes = noChanges();
+  let cursor: string | null = null;
+  for (;;) {
+    const stored: {
+      isOvertaken: boolean;
+      page: Doc<"events">[];
+      isDone: boolean;
+      continueCursor: string;
+    } = await ctx.runQuery(internal.events.queries.getStoredWindow, { orgId, ...window, cursor });
+    if (stored.isOvertaken) return null;
+    for (const event of stored.page) compareStored(event, orgId, listing, changes);
+    if (stored.isDone) return changes;
+    cursor = stored.continueCursor;
+  }
+}
+
+function describeSync(
+  org: Doc<"organizations">,
+  counts: SyncCounts,
+  invalid: string[],
+  isOvertaken: boolean,
+): string {
+  const numbers = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
+  return toLogLine(
+    `lu.ma sync of "${toLogItem(org.name)}" (${org._id}): ${numbers.join(", ")}.`,
+    isOvertaken ? "Overtaken: a sync that began later has finished, so nothing was written." : "",
+    listSome("Invalid", invalid),
+  );
+}
+
 /** Should that fail too, the reason is still what the caller gets. */
 async function recordReason(
   ctx: ActionCtx,
@@ -78,37 +165,7 @@ async function recordReason(
  * deleted or disconnected in the middle of the run is neither `synced` nor `failed`.
  */
 export const runFullEventSync = internalAction({
-  args: {
-    progress: v.optional(runProgress),
-    checkId: v.optional(v.id("_scheduled_functions")),
-  },
-  returns: v.object({ synced: v.number(), failed: v.array(syncFailure), isDone: v.boolean() }),
-  handler: async (
-    ctx,
-    args,
-  ): Promise<{ synced: number; failed: SyncFailure[]; isDone: boolean }> => {
-    const sliceStartedAt = Date.now();
-    const before: RunProgress = args.progress ?? startOfRun(sliceStartedAt);
-    const checkId = args.checkId ?? (await watchFirstSlice(ctx, before));
-
-    const orgIds = before.remaining?.flat() ?? (await findOrgs(ctx));
-    const { synced, failed, left } = await syncInTurn(ctx, orgIds, sliceStartedAt);
-    const progress: RunProgress = {
-      ...before,
-      remaining: toChunks(left),
-      slices: before.slices + 1,
-      synced: before.synced + synced,
-      failed: before.failed + failed.length,
-    };
-    console.log(describeSlice(progress, { synced, failed, left: left.length }));
-
-    const isDone = left.length === 0;
-    if (isDone) {
-      await ctx.scheduler.cancel(checkId);
-      console.log(describeRun(progress, Date.now()));
-    } else {
-      await ctx.runMutation(internal.events.slices.handOver, { checkId, progress });
-    }
-    return { synced, failed, isDone };
-  },
+  args: sliceArgs,
+  returns: sliceResult,
+  handler: async (ctx, args): Promise<SliceResult> => await runSlice(ctx, args),
 });

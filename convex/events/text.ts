@@ -1,17 +1,40 @@
-/** Bounds text that comes from outside, so that it can be stored, logged and quoted. */
+/** Makes text that comes from outside fit to be stored, logged, quoted and linked to. */
+
+/** A longer URL counts as none: it would be a document's largest field, and few browsers take it. */
+const MAX_URL_UNITS = 2_000;
 
 /**
- * Well-formed and at most `maxUnits` UTF-16 units long, the ellipsis of a cut text included. Convex refuses
- * a string with half of a surrogate pair, and with it the whole mutation.
+ * Well-formed and at most `maxUnits` UTF-16 units long, the ellipsis of a cut text included. Convex refuses a string
+ * with half of a surrogate pair, and with it the whole mutation.
  */
 export function boundText(text: string, maxUnits: number): string {
-  const wellFormed = text.toWellFormed();
-  if (wellFormed.length <= maxUnits) return wellFormed;
-  const cut = wellFormed.slice(0, maxUnits - 1);
-  return `${cut.isWellFormed() ? cut : cut.slice(0, -1)}…`;
+  if (text.length <= maxUnits) return toWellFormed(text);
+  const cut = text.slice(0, maxUnits - 1).replace(/[\uD800-\uDBFF]$/, "");
+  // Joined anew, because a slice keeps the whole text in memory.
+  return `${Array.from(toWellFormed(cut)).join("")}…`;
 }
 
 /** One line, for a message or a log. */
 export function toOneLine(text: string, maxUnits: number): string {
   return boundText(text.replace(/\s+/g, " ").trim(), maxUnits);
+}
+
+/** The http(s) URL that the text is, or nothing. */
+export function toHttpUrl(text: string | undefined): string | undefined {
+  const url = toWellFormed(text?.trim() ?? "");
+  if (url.length > MAX_URL_UNITS || !/^https?:\/\//i.test(url)) return undefined;
+  return parseUrl(url) && url;
+}
+
+export function parseUrl(text: string): URL | undefined {
+  try {
+    return new URL(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Halves of surrogate pairs become U+FFFD. */
+export function toWellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, "\uFFFD");
 }

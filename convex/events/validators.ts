@@ -1,41 +1,65 @@
-/** Shapes that several functions share, all derived from the schema. */
+/**
+ * Shapes that several functions share, all derived from the schema: which fields are mirrored, and which are shown. A
+ * field that the app adds to a table is in none of them.
+ */
 import { v, type Infer } from "convex/values";
 import schema from "../schema";
 
 const storedEvent = schema.tables.events.validator;
-const organization = schema.tables.organizations.validator;
 
 export const eventDocument = storedEvent.extend({
   _id: v.id("events"),
   _creationTime: v.number(),
 });
 
-/** An event as lu.ma lists it: what a mirror of one calendar can say about it. */
-export const listedEvent = storedEvent
-  .omit("orgId", "status", "syncedAt", "syncStartedAt")
+/** What is mirrored: all that lu.ma's listing says of an event, and nothing that only the database knows. */
+export const mirroredEvent = storedEvent
+  .pick(
+    "lumaEventId",
+    "title",
+    "description",
+    "startAt",
+    "endAt",
+    "timezone",
+    "coverUrl",
+    "url",
+    "location",
+    "isVirtual",
+  )
   .extend({ status: v.union(v.literal("listed"), v.literal("unlisted")) });
-export type ListedEvent = Infer<typeof listedEvent>;
+export type MirroredEvent = Infer<typeof mirroredEvent>;
 
-/** What visitors may see of a listed event. */
-export const publicEvent = storedEvent
-  .omit("lumaEventId", "status", "syncedAt", "syncStartedAt")
+/** What visitors are shown of a listed event. */
+export const shownEvent = storedEvent
+  .pick(
+    "orgId",
+    "title",
+    "description",
+    "startAt",
+    "endAt",
+    "timezone",
+    "coverUrl",
+    "url",
+    "location",
+    "isVirtual",
+  )
   .extend({ _id: v.id("events") });
-export type PublicEvent = Infer<typeof publicEvent>;
+export type ShownEvent = Infer<typeof shownEvent>;
 
-/** What visitors may see of an organization beside its events. */
-export const publicOrg = organization
+/** What visitors are shown of an organization beside its events. */
+export const shownOrg = schema.tables.organizations.validator
   .pick("name", "slug", "logoUrl")
   .extend({ _id: v.id("organizations") });
-export type PublicOrg = Infer<typeof publicOrg>;
+export type ShownOrg = Infer<typeof shownOrg>;
 
-export const dashboardEvent = publicEvent.extend({ org: publicOrg });
+export const dashboardEvent = shownEvent.extend({ org: shownOrg });
 export type DashboardEvent = Infer<typeof dashboardEvent>;
 
 export const orgPage = v.object({
   calendarUrl: v.union(v.string(), v.null()),
   lastSyncedAt: v.union(v.number(), v.null()),
-  upcoming: v.array(publicEvent),
-  past: v.array(publicEvent),
+  upcoming: v.array(shownEvent),
+  past: v.array(shownEvent),
 });
 export type OrgPage = Infer<typeof orgPage>;
 
@@ -62,26 +86,3 @@ export const syncCounts = v.object({
   invalid: v.number(),
 });
 export type SyncCounts = Infer<typeof syncCounts>;
-
-/**
- * How far a full run has come: all of its state, carried in the arguments of scheduled functions.
- */
-export const runProgress = v.object({
-  /**
-   * The organizations still to be synced, in order; `null` before they were looked up. In chunks, because
-   * a Convex array holds 8,192 elements.
-   */
-  remaining: v.union(v.null(), v.array(v.array(v.id("organizations")))),
-  startedAt: v.number(),
-  slices: v.number(),
-  synced: v.number(),
-  failed: v.number(),
-});
-export type RunProgress = Infer<typeof runProgress>;
-
-export const syncFailure = v.object({
-  orgId: v.id("organizations"),
-  name: v.string(),
-  reason: v.string(),
-});
-export type SyncFailure = Infer<typeof syncFailure>;

@@ -6,9 +6,9 @@
 import { Worker } from "node:worker_threads";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
 import type { ActionCtx } from "../../convex/_generated/server";
-import { syncOrg } from "../../convex/events/orgSync";
+import { syncOrg } from "../../convex/events/sync";
 import { skipPagePauses } from "./benchClock";
-import { aListedEvent, aWireEvent } from "./builders";
+import { aMirroredEvent, aWireEvent } from "./builders";
 
 /** As many stored events as the module's own query gives at once. */
 const STORED_PAGE = 1_000;
@@ -142,7 +142,7 @@ function withoutDatabase(
 
 function storedEvents(from: number, to: number, descriptionLength: number): Doc<"events">[] {
   return Array.from({ length: to - from }, (_, offset) => ({
-    ...aListedEvent({ lumaEventId: `evt-${from + offset}` }),
+    ...aMirroredEvent({ lumaEventId: `evt-${from + offset}` }),
     description: "an older text".padEnd(descriptionLength, " text"),
     _id: `${from + offset}events` as Id<"events">,
     _creationTime: 0,

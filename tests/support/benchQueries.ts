@@ -2,7 +2,7 @@
 import { api } from "../../convex/_generated/api";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
 import { bounded, insertMany, type Row } from "./benchShared";
-import { aListedEvent, DAY_MS, HOUR_MS } from "./builders";
+import { aMirroredEvent, DAY_MS, HOUR_MS } from "./builders";
 import { startCountedEngine } from "./counting";
 
 export const STORED_EVENTS = 100_000;
@@ -40,7 +40,7 @@ async function benchQueriesOver(
     const startAt = now + (index / STORED_EVENTS - 0.25) * WINDOW_DAYS * DAY_MS;
     const fields = { lumaEventId: `evt-${index}`, startAt, endAt: startAt + HOUR_MS };
     const orgId = ownerOf(index, orgIds);
-    return { ...aListedEvent(fields), orgId, status: statusOf(index), syncedAt: now };
+    return { ...aMirroredEvent(fields), orgId, status: statusOf(index), syncedAt: now };
   });
   const largeOrgs = orgIds.slice(0, LARGE_ORGS);
   const smallOrgs = orgIds.slice(LARGE_ORGS, 2 * LARGE_ORGS);

@@ -2,7 +2,7 @@
 import type { Infer } from "convex/values";
 import { internal } from "../../convex/_generated/api";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
-import type { listedEvent } from "../../convex/events/validators";
+import type { mirroredEvent } from "../../convex/events/validators";
 import type { Engine } from "./engine";
 import type { WireEvent } from "./lumaServer";
 
@@ -65,9 +65,9 @@ export function wireEvents(
 }
 
 /** An event as `upsertEvents` takes it. */
-export function aListedEvent(
-  overrides: Partial<Infer<typeof listedEvent>> = {},
-): Infer<typeof listedEvent> {
+export function aMirroredEvent(
+  overrides: Partial<Infer<typeof mirroredEvent>> = {},
+): Infer<typeof mirroredEvent> {
   const lumaEventId = overrides.lumaEventId ?? "evt-1";
   return {
     lumaEventId,

@@ -7,7 +7,7 @@ import { ConvexError } from "convex/values";
 import { api, internal } from "../../convex/_generated/api";
 import type { Id } from "../../convex/_generated/dataModel";
 import * as sync from "../../convex/events/sync";
-import type { PublicEvent, SyncCounts } from "../../convex/events/validators";
+import type { ShownEvent, SyncCounts } from "../../convex/events/validators";
 import { aWireEvent, DAY_MS, getOrg, HOUR_MS } from "./builders";
 import { loadModules, startEngine, withHandler, type Engine } from "./engine";
 import { CURRENT_PATH, LumaServer, OLDER_PATH, status, type WireEvent } from "./lumaServer";
@@ -271,7 +271,7 @@ function toResult(outcome: Outcome | undefined): Record<string, string | number>
 }
 
 function toRow(
-  shown: Pick<PublicEvent, "startAt" | "timezone" | "title" | "location" | "isVirtual">,
+  shown: Pick<ShownEvent, "startAt" | "timezone" | "title" | "location" | "isVirtual">,
 ) {
   const start = new Date(shown.startAt).toLocaleString("en-GB", {
     timeZone: shown.timezone,

@@ -3,7 +3,7 @@
  * giving up; not what a page contains.
  */
 import { milliseconds } from "date-fns";
-import { LumaError, quote } from "./lumaError";
+import { LumaError, quote } from "./error";
 
 /** No answer within this time, headers or body, is as good as none. */
 const ANSWER_TIMEOUT_MS = milliseconds({ seconds: 30 });

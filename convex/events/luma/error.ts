@@ -1,5 +1,5 @@
 /** What went wrong with lu.ma, in words an administrator can act on. */
-import { toOneLine } from "./text";
+import { toOneLine } from "../text";
 
 /** A complete answer could not be had. The message never holds the API key. */
 export class LumaError extends Error {

@@ -1,10 +1,9 @@
-/** Why a sync failed: the sentence that the administrator reads, and where it is kept. */
+/** Why a sync failed: the sentence that the administrator reads. */
 import { ConvexError } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import { resolveLumaKey } from "../orgs/lumaKey";
-import { LumaError, quote } from "./lumaError";
+import { LumaError, quote } from "./luma/error";
 
-/** The sentence that the administrator reads. */
 export function toReason(error: unknown, org: Doc<"organizations">): string {
   if (error instanceof ConvexError && typeof error.data === "string") return error.data;
   const what =

@@ -1,19 +1,19 @@
 import { describe, expect, test } from "vitest";
-import { toListedEvent } from "../convex/events/lumaMapping";
-import { readEntry } from "../convex/events/lumaWire";
-import type { ListedEvent } from "../convex/events/validators";
-import { aWireEvent } from "./support/builders";
-import type { WireEvent } from "./support/lumaServer";
+import { toMirroredEvent } from "../../convex/events/luma/mapping";
+import { readEntry } from "../../convex/events/luma/wire";
+import type { MirroredEvent } from "../../convex/events/validators";
+import { aWireEvent } from "../support/builders";
+import type { WireEvent } from "../support/lumaServer";
 
 /** From lu.ma's entry to the stored fields, as a sync does it. */
-function mirror(overrides: Partial<WireEvent>): ListedEvent {
+function mirror(overrides: Partial<WireEvent>): MirroredEvent {
   return mirrorEntry(aWireEvent(overrides));
 }
 
-function mirrorEntry(entry: unknown): ListedEvent {
+function mirrorEntry(entry: unknown): MirroredEvent {
   const read = readEntry(entry);
   if ("invalid" in read) throw new Error(read.invalid.reason);
-  return toListedEvent(read.event);
+  return toMirroredEvent(read.event);
 }
 
 const GUESTS_ONLY = { location_visibility: "guests-only" };

@@ -1,15 +1,15 @@
 /**
- * What lu.ma's list-events answers, in both generations of the endpoint, checked and brought to one shape.
- * The only place that knows lu.ma's field names. The older endpoint wraps each event in an entry, names the
- * id `api_id` and may leave nearly everything out; the current one lists the events themselves.
+ * lu.ma's listing in lu.ma's own names, checked: both generations of the address. The older one wraps each event in
+ * an entry, names the id `api_id` and may leave nearly everything out; the current one lists the events themselves.
  */
 import { isValid, parseISO } from "date-fns";
 import * as z from "zod";
+import { toWellFormed } from "../text";
 
 /** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
 const MAX_ID_UNITS = 200;
 
-/** A page of a listing; its entries are checked one by one, so that a bad one does not cost the others. */
+/** A page of a listing; its entries are read one by one, so that a bad one does not cost the others. */
 export const lumaPage = z.object({
   entries: z.array(z.unknown()),
   has_more: z.boolean(),
@@ -19,7 +19,7 @@ export const lumaPage = z.object({
 /** Text that may be absent, null or empty. Anything else than text counts as absent too. */
 const optionalText = z
   .string()
-  .transform((text) => (text.trim() === "" ? undefined : text))
+  .transform((text) => (text.trim() === "" ? undefined : text.trim()))
   .optional()
   .catch(undefined);
 
@@ -39,43 +39,28 @@ const address = z
   .optional()
   .catch(undefined);
 
-const lumaEvent = z
-  .object({
-    name: z.string("no title").trim().min(1, "no title"),
-    start_at: time,
-    end_at: time.optional().catch(undefined),
-    timezone: optionalText,
-    description: optionalText,
-    description_md: optionalText,
-    cover_url: optionalText,
-    url: optionalText,
-    geo_address_json: address,
-    meeting_url: optionalText,
-    zoom_meeting_url: optionalText,
-    // Kept as they come: a value that nobody knows must be seen as unknown, not as absent.
-    visibility: z.unknown().optional(),
-    location_visibility: z.unknown().optional(),
-  })
-  .transform((event) => ({
-    title: event.name,
-    startAt: event.start_at,
-    endAt: event.end_at,
-    timezone: event.timezone,
-    description: event.description ?? event.description_md,
-    coverUrl: event.cover_url,
-    url: event.url,
-    fullAddress: event.geo_address_json?.full_address ?? event.geo_address_json?.address,
-    city: event.geo_address_json?.city_state ?? event.geo_address_json?.city,
-    isVirtual: event.meeting_url !== undefined || event.zoom_meeting_url !== undefined,
-    visibility: event.visibility,
-    locationVisibility: event.location_visibility,
-  }));
+const lumaEvent = z.object({
+  name: z.string("no title").trim().min(1, "no title"),
+  start_at: time,
+  end_at: time.optional().catch(undefined),
+  timezone: optionalText,
+  description: optionalText,
+  description_md: optionalText,
+  cover_url: optionalText,
+  url: optionalText,
+  geo_address_json: address,
+  meeting_url: optionalText,
+  zoom_meeting_url: optionalText,
+  // Kept as they come: a value that nobody knows must be seen as unknown, not as absent.
+  visibility: z.unknown().optional(),
+  location_visibility: z.unknown().optional(),
+});
 
 /** An event of lu.ma's, whichever generation it came in. Times in ms since 1970. */
 export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
 
 /** An entry that could not be read. Without an id, nobody can say which event it is. */
-export type UnreadEntry = { id: string | null; reason: string };
+export type InvalidEntry = { id: string | null; reason: string };
 
 const wrappedEntry = z.object({ event: z.record(z.string(), z.unknown()) });
 const lumaId = z
@@ -83,13 +68,13 @@ const lumaId = z
   .trim()
   .min(1)
   .max(MAX_ID_UNITS)
-  .refine((id) => id.isWellFormed());
+  .refine((id) => toWellFormed(id) === id);
 const eventId = z
   .object({ id: lumaId })
   .or(z.object({ api_id: lumaId }).transform((event) => ({ id: event.api_id })));
 
 /** Reads one entry of a page; never throws. */
-export function readEntry(entry: unknown): { event: LumaEvent } | { invalid: UnreadEntry } {
+export function readEntry(entry: unknown): { event: LumaEvent } | { invalid: InvalidEntry } {
   const wrapped = wrappedEntry.safeParse(entry);
   const fields = wrapped.success ? wrapped.data.event : entry;
   const id = eventId.safeParse(fields);
