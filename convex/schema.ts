@@ -1,6 +1,6 @@
 /**
  * The tables and their indexes: the source of every stored shape. Arguments, results and types elsewhere
- * are derived from here. All times are ms since 1970, UTC.
+ * are derived from here. All times are ms since 1970, UTC. An app may add fields and indexes of its own to each table.
  */
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
@@ -10,7 +10,7 @@ export default defineSchema({
     name: v.string(),
     slug: v.optional(v.string()),
     logoUrl: v.optional(v.string()),
-    /** The public page of the calendar, for embedding; works without a key. */
+    /** The page of the calendar that can be embedded; works without a key. */
     lumaCalendarUrl: v.optional(v.string()),
     /** The key itself, or `env:NAME` for the deployment's environment variable that holds it. */
     lumaApiKey: v.optional(v.string()),
@@ -24,7 +24,7 @@ export default defineSchema({
     .index("by_luma_api_key", ["lumaApiKey"]),
 
   orgMemberships: defineTable({
-    /** The `subject` of the signed-in identity. */
+    /** See `getOwnMemberships` in orgs/app.ts. */
     userId: v.string(),
     orgId: v.id("organizations"),
     role: v.union(v.literal("admin"), v.literal("member")),
@@ -32,11 +32,12 @@ export default defineSchema({
     .index("by_user", ["userId"])
     .index("by_org", ["orgId"]),
 
-  /** Written only by events/mutations.ts. */
+  /** Each organization has documents of its own, also of an event that two calendars manage. Written only by events/mutations.ts. */
   events: defineTable({
     orgId: v.id("organizations"),
     lumaEventId: v.string(),
     title: v.string(),
+    /** Absent: lu.ma was not asked for it yet. Empty: lu.ma has none. */
     description: v.optional(v.string()),
     startAt: v.number(),
     endAt: v.optional(v.number()),
@@ -50,13 +51,23 @@ export default defineSchema({
     status: v.union(v.literal("listed"), v.literal("unlisted"), v.literal("removed")),
     /** When this document was last written. */
     syncedAt: v.number(),
-    /** When the sync that last wrote this document began: a sync that began earlier leaves it alone. */
-    syncStartedAt: v.optional(v.number()),
   })
     .index("by_org", ["orgId"])
     .index("by_org_start", ["orgId", "startAt"])
-    .index("by_luma_id", ["lumaEventId"])
+    .index("by_luma_id", ["lumaEventId", "orgId"])
     // For the public queries: they never read what they may not show.
     .index("by_org_status_start", ["orgId", "status", "startAt"])
     .index("by_status_start", ["status", "startAt"]),
+
+  /**
+   * Whose turn it is to write an organization's events, one document an organization; no visitor's query reads it. Written
+   * only by events/turns.ts.
+   */
+  eventSyncs: defineTable({
+    orgId: v.id("organizations"),
+    /** The number of the sync that began last. */
+    lastNumber: v.number(),
+    /** Syncs up to this number were ended by a change of the key. */
+    endedThrough: v.optional(v.number()),
+  }).index("by_org", ["orgId"]),
 });

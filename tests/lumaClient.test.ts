@@ -1,13 +1,20 @@
 import { describe, expect, vi } from "vitest";
-import { fetchLumaEvents, type LumaListing } from "../convex/events/lumaClient";
-import { aWireEvent, wireEvents, DAY_MS } from "./support/builders";
+import {
+  fetchLumaDescription,
+  fetchLumaEvents,
+  type LumaListing,
+} from "../convex/events/lumaClient";
+import { getAddresses } from "../convex/events/luma/addresses";
+import { LumaError } from "../convex/events/luma/error";
+import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
 import { settle } from "./support/clock";
 import { NOW, reasonOf, test } from "./support/fixtures";
 import {
   CURRENT_PATH,
-  OLDER_PATH,
   cutOff,
   endlessBody,
+  failure,
+  OLDER_PATH,
   reset,
   silence,
   status,
@@ -15,13 +22,34 @@ import {
   type LumaServer,
 } from "./support/lumaServer";
 
-const KEY = "secret-4711";
+const API_KEY = "secret-4711";
+const KEY = {
+  apiKey: API_KEY,
+  source: "the environment variable LUMA_API_KEY_ACME",
+  howToSet: "npx convex env set LUMA_API_KEY_ACME",
+};
 const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
 
-async function fetchAll(luma: LumaServer): Promise<LumaListing> {
-  const window = { after: NOW - 30 * DAY_MS, before: NOW + 90 * DAY_MS };
-  const fetching = fetchLumaEvents({ apiKey: KEY, ...window });
+async function fetchAll(luma: LumaServer, apiKey = API_KEY): Promise<LumaListing> {
+  const fetching = fetchLumaEvents({
+    key: { ...KEY, apiKey },
+    after: NOW - 30 * DAY_MS,
+    before: NOW + 90 * DAY_MS,
+    deadline: Date.now() + 7 * MINUTE_MS,
+  });
   return await settle(fetching, luma.activity);
+}
+
+/** What a listing that fails is to be told to an administrator, and to the run. */
+async function failureOf(fetching: Promise<unknown>): Promise<LumaError> {
+  try {
+    await fetching;
+  } catch (error) {
+    if (error instanceof LumaError) return error;
+    throw error;
+  }
+  throw new Error("it did not fail");
 }
 
 /** ms between each request and the one before it. */
@@ -38,6 +66,9 @@ function firstPage() {
   return { entries: wireEvents(100), has_more: true, next_cursor: "after-100" };
 }
 
+const CURRENT_HOST = "public-api.luma.com";
+const OLDER_HOST = "public-api.lu.ma";
+
 /** Sends what is meant for lu.ma's own hosts to the stand-in, over real HTTP; tells which hosts were asked. */
 function routeLumaHosts(luma: LumaServer, unreachable: string[] = []): string[] {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", undefined);
@@ -53,18 +84,15 @@ function routeLumaHosts(luma: LumaServer, unreachable: string[] = []): string[] 
   return hosts;
 }
 
-const OLDER_HOST = "public-api.lu.ma";
-const CURRENT_HOST = "public-api.luma.com";
-
 describe("a listing", () => {
   test("is asked for with the window, the order, the page size and the key in its header", async ({
     luma,
   }) => {
-    luma.setCalendar(KEY, []);
+    luma.setCalendar(API_KEY, []);
     await fetchAll(luma);
     expect(luma.requests).toHaveLength(1);
     const [request] = luma.requests;
-    expect(request?.key).toBe(KEY);
+    expect(request?.key).toBe(API_KEY);
     expect(Object.fromEntries(request?.query ?? [])).toEqual({
       after: "2026-08-02T12:00:00.000Z",
       before: "2026-11-30T12:00:00.000Z",
@@ -77,7 +105,7 @@ describe("a listing", () => {
   test("of several pages is read to its end, one request a page, 200 ms apart", async ({
     luma,
   }) => {
-    luma.setCalendar(KEY, wireEvents(250));
+    luma.setCalendar(API_KEY, wireEvents(250));
     const { events, invalid } = await fetchAll(luma);
     expect([...events.keys()]).toEqual(wireEvents(250).map((event) => event.id));
     expect(invalid).toEqual([]);
@@ -93,19 +121,27 @@ describe("a listing", () => {
     luma,
   }) => {
     luma.maxPageSize = 20;
-    luma.setCalendar(KEY, wireEvents(50));
+    luma.setCalendar(API_KEY, wireEvents(50));
     luma.answerNext(status(200, { entries: [], has_more: true, next_cursor: "after-0" }));
     expect((await fetchAll(luma)).events.size).toBe(50);
     expect(luma.requests).toHaveLength(4);
   });
 
-  test("reads the same in the older wire format", async ({ luma }) => {
-    luma.setCalendar(KEY, [aWireEvent({ meeting_url: "https://meet.example/1" })]);
-    const current = await fetchAll(luma);
+  test("reads the same in the older wire format, but for the address that may be for guests only", async ({
+    luma,
+  }) => {
+    luma.setCalendar(API_KEY, [aWireEvent({ meeting_url: "https://meet.example/1" })]);
+    const { events: current } = await fetchAll(luma);
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-    expect(await fetchAll(luma)).toEqual(current);
-    expect(current.events.size).toBe(1);
+    const event = (await fetchAll(luma)).events.get("evt-1");
+    expect(event).toEqual({ ...current.get("evt-1"), location: "Berlin, Germany" });
     expect(luma.requests.map(({ path }) => path)).toEqual([CURRENT_PATH, OLDER_PATH]);
+  });
+
+  test("takes the same id twice for one event, as it was listed last", async ({ luma }) => {
+    luma.setCalendar(API_KEY, [aWireEvent({ name: "Earlier" }), aWireEvent({ name: "Later" })]);
+    const { events } = await fetchAll(luma);
+    expect([...events.values()].map((event) => event.title)).toEqual(["Later"]);
   });
 
   test("goes on around entries that cannot be read, and says what is wrong with them", async ({
@@ -119,47 +155,27 @@ describe("a listing", () => {
       { ...aWireEvent({ id: "evt-never" }), start_at: undefined },
       { name: "no id", start_at: "2026-09-02T10:00:00.000Z" },
       { api_id: "calev-1", event: { name: "none either", start_at: "2026-09-02T10:00:00.000Z" } },
+      aWireEvent({ id: "x".repeat(201) }),
       "an entry?",
       null,
     ];
     luma.answerNext(status(200, { entries, has_more: false }));
     const { events, invalid } = await fetchAll(luma);
     expect([...events.keys()]).toEqual(["evt-good"]);
-    expect(invalid.map((entry) => entry.id)).toEqual([
-      "evt-untitled",
-      "evt-nameless",
-      "evt-when",
-      "evt-never",
-      null,
-      null,
-      null,
-      null,
-    ]);
-    expect(invalid.map((entry) => entry.reason.split(":")[0])).toEqual([
-      "name",
-      "name",
-      "start_at",
-      "start_at",
-      ...Array<string>(4).fill("no readable id"),
+    expect(invalid).toEqual([
+      { id: "evt-untitled", reason: "name: no title" },
+      { id: "evt-nameless", reason: "name: no title" },
+      { id: "evt-when", reason: "start_at: no possible time" },
+      { id: "evt-never", reason: "start_at: no possible time" },
+      ...Array<object>(5).fill({ id: null, reason: "no readable id" }),
     ]);
   });
 
   test("with a field of a wrong type loses that field, not the event", async ({ luma }) => {
-    luma.setCalendar(KEY, [
-      aWireEvent({
-        description: 5,
-        description_md: null,
-        geo_address_json: "here",
-        end_at: "soon",
-      }),
-    ]);
+    luma.setCalendar(API_KEY, [aWireEvent({ geo_address_json: "here", end_at: "soon", url: 5 })]);
     const event = (await fetchAll(luma)).events.get("evt-1");
-    expect(event).toMatchObject({ title: "Event evt-1" });
-    expect(event).toMatchObject({
-      description: undefined,
-      location: undefined,
-      endAt: undefined,
-    });
+    expect(event).toMatchObject({ title: "Event evt-1", url: "https://lu.ma/event/evt-1" });
+    expect(event).toMatchObject({ location: undefined, endAt: undefined });
   });
 });
 
@@ -177,7 +193,7 @@ describe("a 429", () => {
   ])(
     "with Retry-After of %s is waited for, then the same page asked again",
     async ([, after, wait], { luma }) => {
-      luma.setCalendar(KEY, wireEvents(1));
+      luma.setCalendar(API_KEY, wireEvents(1));
       luma.answerNext(status(429, { message: "slow down" }, after ? { "retry-after": after } : {}));
       expect((await fetchAll(luma)).events.size).toBe(1);
       expect(waits(luma)).toEqual([wait]);
@@ -185,22 +201,27 @@ describe("a 429", () => {
     },
   );
 
-  test("is waited for three times a page; the fourth fails as rate limited", async ({ luma }) => {
-    luma.setCalendar(KEY, wireEvents(150));
-    const limited = status(429, "", { "retry-after": "2" });
-    answerTimes(luma, 3, limited);
-    expect((await fetchAll(luma)).events.size).toBe(150);
-    expect(luma.requests).toHaveLength(5);
+  test.for(["<h1>Slow down</h1>", { message: "slow down" }])(
+    "is waited for three times a page; the fourth fails as rate limited, whatever its body (%j)",
+    async (body, { luma }) => {
+      luma.setCalendar(API_KEY, wireEvents(150));
+      const limited = status(429, body, { "retry-after": "2" });
+      answerTimes(luma, 3, limited);
+      expect((await fetchAll(luma)).events.size).toBe(150);
+      expect(luma.requests).toHaveLength(5);
 
-    answerTimes(luma, 4, limited);
-    const reason = await reasonOf(fetchAll(luma));
-    expect(reason).toContain("rate limited");
-    expect(reason).toContain("4 attempts");
-    expect(luma.requests).toHaveLength(9);
-  });
+      answerTimes(luma, 4, limited);
+      const { message, consequences } = await failureOf(fetchAll(luma));
+      expect(message).toContain("answered 429 for page 1 (4 attempts)");
+      expect(message).toContain("rate limited");
+      expect(consequences).toMatchObject({ kind: "passing" });
+      expect(consequences.isUnserved).toBeFalsy();
+      expect(luma.requests).toHaveLength(9);
+    },
+  );
 
   test("on one page does not count against the next", async ({ luma }) => {
-    luma.setCalendar(KEY, wireEvents(150));
+    luma.setCalendar(API_KEY, wireEvents(150));
     const limited = status(429, "", { "retry-after": "2" });
     answerTimes(luma, 3, limited);
     luma.answerNext(status(200, firstPage()));
@@ -212,16 +233,16 @@ describe("a 429", () => {
 
 describe("an answer that may be better next time", () => {
   const passing: [string, Answer, string, number][] = [
-    ["a 500", status(500, { message: "oops" }), '500: "{"message":"oops"}"', 0],
-    ["a 503 with a page of HTML", status(503, "<h1>Maintenance</h1>"), "503", 0],
-    ["a connection reset before the answer", reset, "no connection", 0],
+    ["a 500", failure(500, "oops"), 'answered 500 for page 1 (4 attempts): "oops"', 0],
+    ["a 503 with a page of HTML", status(503, "<h1>Maintenance</h1>"), "answered 503", 0],
+    ["a connection reset before the answer", reset, "no connection to 127.0.0.1", 0],
     ["a connection closed in the middle of the body", cutOff, "in the middle of an answer", 0],
     ["no answer within 30 s", silence, "no answer within 30 s", 30 * SECOND_MS],
     ["a body that does not end within 30 s", endlessBody, "no answer within 30 s", 30 * SECOND_MS],
     [
       "HTML with status 200",
       status(200, "<h1>Welcome</h1>"),
-      "200 with a body that is not JSON",
+      'answered 200 with a body that is not JSON for page 1 (4 attempts): "<h1>Welcome</h1>"',
       0,
     ],
     ["truncated JSON with status 200", status(200, '{"entries": [{"id": "ev'), "not JSON", 0],
@@ -230,7 +251,7 @@ describe("an answer that may be better next time", () => {
   test.for(passing)(
     "%s: the page is asked again after 1, 2 and 4 s",
     async ([, answer, , took], { luma }) => {
-      luma.setCalendar(KEY, wireEvents(3));
+      luma.setCalendar(API_KEY, wireEvents(3));
       answerTimes(luma, 3, answer);
       expect((await fetchAll(luma)).events.size).toBe(3);
       expect(waits(luma)).toEqual([1, 2, 4].map((seconds) => took + seconds * SECOND_MS));
@@ -238,45 +259,83 @@ describe("an answer that may be better next time", () => {
   );
 
   test.for(passing)(
-    "%s: four times fail, with what was seen",
+    "%s: four times fail in passing, unserved, with what was seen",
     async ([, answer, seen], { luma }) => {
-      luma.setCalendar(KEY, wireEvents(3));
       answerTimes(luma, 4, answer);
-      const reason = await reasonOf(fetchAll(luma));
-      expect(reason).toContain(seen);
-      expect(reason).toContain("4 attempts");
+      const { message, consequences } = await failureOf(fetchAll(luma));
+      expect(message).toContain(seen);
+      expect(message).toContain("(4 attempts)");
+      expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
       expect(luma.requests).toHaveLength(4);
     },
   );
 
   test("on a later page fails the whole listing", async ({ luma }) => {
-    luma.setCalendar(KEY, wireEvents(150));
     luma.answerNext(status(200, firstPage()));
     answerTimes(luma, 4, status(502));
-    expect(await reasonOf(fetchAll(luma))).toContain("page 2 could not be had: 502");
+    expect(await reasonOf(fetchAll(luma))).toContain("answered 502 for page 2 (4 attempts)");
   });
 });
 
 describe("an answer that will not get better", () => {
-  test.for([401, 403])("%i fails at once: the key, or no Luma Plus", async (code, { luma }) => {
-    luma.answerNext(status(code, { message: `The key ${KEY} is not valid` }));
-    const reason = await reasonOf(fetchAll(luma));
-    expect(reason).toContain(`rejected the API key with ${code}`);
-    expect(reason).toContain("Luma Plus");
-    expect(reason).toContain("1 attempt");
-    expect(reason).not.toContain(KEY);
+  test.for([401, 403])(
+    "%i in JSON fails at once: the key, or no Luma Plus, and where to set it",
+    async (code, { luma }) => {
+      luma.answerNext(failure(code, `The key ${API_KEY} is not valid`));
+      const { message, consequences } = await failureOf(fetchAll(luma));
+      expect(message).toContain(
+        `rejected the API key with ${code} for page 1 (1 attempt): "The key [API key] is not valid"`,
+      );
+      expect(message).toContain("The key in the environment variable LUMA_API_KEY_ACME is wrong");
+      expect(message).toContain("Luma Plus");
+      expect(message).toContain("npx convex env set LUMA_API_KEY_ACME.");
+      expect(message).not.toContain(API_KEY);
+      expect(consequences).toMatchObject({ kind: "lasting" });
+      expect(luma.requests).toHaveLength(1);
+    },
+  );
+
+  test.for([400, 401, 403, 418])(
+    "%i without JSON is a proxy's word, not lu.ma's: fails at once, but in passing",
+    async (code, { luma }) => {
+      luma.answerNext(status(code, "<h1>Blocked</h1>"));
+      const { message, consequences } = await failureOf(fetchAll(luma));
+      expect(message).toContain(`answered ${code} for page 1 (1 attempt): "<h1>Blocked</h1>"`);
+      expect(message).not.toContain("the API key");
+      expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
+      expect(luma.requests).toHaveLength(1);
+    },
+  );
+
+  test("another 4xx in JSON fails at once, with lu.ma's own message on one line", async ({
+    luma,
+  }) => {
+    luma.answerNext(failure(400, "Invalid request.\n- event_id: Invalid input"));
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain(
+      'answered 400 for page 1 (1 attempt): "Invalid request. - event_id: Invalid input"',
+    );
+    expect(consequences).toMatchObject({ kind: "lasting" });
+    expect(consequences.isUnserved).toBeFalsy();
     expect(luma.requests).toHaveLength(1);
   });
 
-  test("another 4xx fails at once, with the status and the beginning of the body, without the key", async ({
-    luma,
-  }) => {
-    luma.answerNext(status(422, { message: `bad cursor for ${KEY}`, trace: "x".repeat(5_000) }));
-    const reason = await reasonOf(fetchAll(luma));
-    expect(reason).toContain('422: "{"message":"bad cursor for [API key]"');
-    expect(reason).not.toContain(KEY);
-    expect(reason.length).toBeLessThan(500);
-    expect(luma.requests).toHaveLength(1);
+  test("JSON without a message is quoted by its beginning", async ({ luma }) => {
+    luma.answerNext(status(422, { problem: "no such cursor", trace: "x".repeat(5_000) }));
+    const { message } = await failureOf(fetchAll(luma));
+    expect(message).toContain('answered 422 for page 1 (1 attempt): "{"problem":"no such cursor"');
+    expect(message.length).toBeLessThan(700);
+  });
+
+  test.for<[string, (key: string) => string]>([
+    ["as it is", (key) => key],
+    ["as in a URL", encodeURIComponent],
+    ["as in JSON", (key) => JSON.stringify(key)],
+  ])("a key that is repeated %s is not quoted", async ([, spell], { luma }) => {
+    const apiKey = 's3cret/"quoted"\\%+';
+    luma.answerNext(status(418, `No tea for ${spell(apiKey)}!`));
+    const { message } = await failureOf(fetchAll(luma, apiKey));
+    expect(message).toMatch(/"No tea for "?\[API key\]"?!"/);
   });
 
   test.for<[string, unknown]>([
@@ -288,7 +347,9 @@ describe("an answer that will not get better", () => {
     ["an error with status 200", { message: "internal" }],
   ])("JSON of another shape is no empty calendar: %s", async ([, body], { luma }) => {
     luma.answerNext(status(200, body));
-    expect(await reasonOf(fetchAll(luma))).toContain("JSON that is not a list of events");
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain("JSON that is not a list of events");
+    expect(consequences).toMatchObject({ kind: "lasting" });
     expect(luma.requests).toHaveLength(1);
   });
 
@@ -300,26 +361,26 @@ describe("an answer that will not get better", () => {
     },
   );
 
-  test("a cursor that was used already fails", async ({ luma }) => {
+  test("a cursor that was used already fails, and says where to look", async ({ luma }) => {
     answerTimes(luma, 3, status(200, { entries: [], has_more: true, next_cursor: "again" }));
-    expect(await reasonOf(fetchAll(luma))).toContain("a second time");
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain("a second time. Sync again later. LUMA_LIST_EVENTS_URL is set");
+    expect(consequences).toMatchObject({ kind: "passing" });
     expect(luma.requests).toHaveLength(2);
   });
 
   test("200 pages are read, a 201st fails", async ({ luma }) => {
     luma.maxPageSize = 1;
-    luma.setCalendar(KEY, wireEvents(200));
+    luma.setCalendar(API_KEY, wireEvents(200));
     expect((await fetchAll(luma)).events.size).toBe(200);
-    luma.setCalendar(KEY, wireEvents(201));
-    expect(await reasonOf(fetchAll(luma))).toContain("more than 200 pages");
+    luma.setCalendar(API_KEY, wireEvents(201));
+    expect(await reasonOf(fetchAll(luma))).toContain("more than 200 pages. Sync again");
     expect(luma.requests).toHaveLength(400);
   });
 
   test("a listing that takes more than 7 minutes, waits included, is given up by then", async ({
     luma,
   }) => {
-    luma.maxPageSize = 1;
-    luma.setCalendar(KEY, wireEvents(10));
     const slow: Answer = (response, request) => {
       const cursor = new URL(request.url ?? "", luma.origin).searchParams.get("pagination_cursor");
       const next = `page-${Number(cursor?.slice(5) ?? 1) + 1}`;
@@ -329,115 +390,299 @@ describe("an answer that will not get better", () => {
       );
     };
     answerTimes(luma, 100, slow);
-    expect(await reasonOf(fetchAll(luma))).toContain("too slow");
-    expect(Date.now() - NOW).toBeLessThanOrEqual(7 * 60 * SECOND_MS);
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain("too slow");
+    expect(consequences).toMatchObject({ kind: "passing" });
+    expect(consequences.isUnserved).toBeFalsy();
+    expect(Date.now() - NOW).toBeLessThanOrEqual(7 * MINUTE_MS);
     expect(luma.requests.length).toBeGreaterThan(15);
   });
 
   test("waits that would exceed the 7 minutes are not begun", async ({ luma }) => {
-    luma.setCalendar(KEY, wireEvents(150));
     const limited = status(429, "", { "retry-after": "120" });
     answerTimes(luma, 3, limited);
     luma.answerNext(status(200, firstPage()));
     luma.answerNext(limited);
     expect(await reasonOf(fetchAll(luma))).toContain("too slow");
-    expect(Date.now() - NOW).toBeLessThan(7 * 60 * SECOND_MS);
+    expect(Date.now() - NOW).toBeLessThan(7 * MINUTE_MS);
   });
 });
 
-describe("the endpoint", () => {
-  test("is the older address for as long as that answers", async ({ luma }) => {
+describe("the address", () => {
+  test("is the documented one for as long as that answers", async ({ luma }) => {
     const hosts = routeLumaHosts(luma);
-    luma.setCalendar(KEY, wireEvents(150));
+    luma.setCalendar(API_KEY, wireEvents(150));
     expect((await fetchAll(luma)).events.size).toBe(150);
-    expect(hosts).toEqual([OLDER_HOST, OLDER_HOST]);
-    expect(luma.requests.map(({ path }) => path)).toEqual([OLDER_PATH, OLDER_PATH]);
+    expect(hosts).toEqual([CURRENT_HOST, CURRENT_HOST]);
+    expect(luma.requests.map(({ path }) => path)).toEqual([CURRENT_PATH, CURRENT_PATH]);
   });
 
-  test.for([404, 410, 301, 302, 307, 308])(
-    "is today's address for all pages when the older one answers %i",
-    async (code, { luma }) => {
+  test.for<[string, Answer, number]>([
+    ...[404, 410, 301, 302, 307, 308].map((code): [string, Answer, number] => [
+      `${code}`,
+      status(code, "", { location: "https://elsewhere.example/" }),
+      1,
+    ]),
+    ["400", failure(400, "Invalid request."), 1],
+    ["401 in HTML", status(401, "<h1>Login</h1>"), 1],
+    ["403 in HTML", status(403, "<h1>Blocked</h1>"), 1],
+    ["JSON of another shape", status(200, {}), 1],
+    ["four times 503", status(503), 4],
+    ["four times HTML", status(200, "<h1>Welcome</h1>"), 4],
+    ["four times no answer", silence, 4],
+    ["four times half an answer", cutOff, 4],
+  ])(
+    "is the older one for all pages when the documented one answers %s",
+    async ([, answer, times], { luma }) => {
       const hosts = routeLumaHosts(luma);
-      luma.setCalendar(KEY, wireEvents(150));
-      luma.answerNext(status(code, "", { location: luma.url("/elsewhere") }));
-      expect((await fetchAll(luma)).events.size).toBe(150);
-      expect(hosts).toEqual([OLDER_HOST, CURRENT_HOST, CURRENT_HOST]);
-      expect(luma.requests.map(({ path }) => path)).toEqual([
-        OLDER_PATH,
-        CURRENT_PATH,
-        CURRENT_PATH,
-      ]);
+      luma.setCalendar(API_KEY, wireEvents(150));
+      answerTimes(luma, times, answer);
+      const { events, address } = await fetchAll(luma);
+      expect(events.size).toBe(150);
+      expect(hosts).toEqual([...Array<string>(times).fill(CURRENT_HOST), OLDER_HOST, OLDER_HOST]);
+      expect(luma.requests.slice(times).map(({ path }) => path)).toEqual([OLDER_PATH, OLDER_PATH]);
+      expect(address.event.href).toBe("https://public-api.lu.ma/public/v1/event/get");
     },
   );
 
-  test("is today's address when four attempts found no connection to the older one", async ({
+  test("is the older one when four attempts found no connection to the documented one", async ({
     luma,
   }) => {
-    const hosts = routeLumaHosts(luma, [OLDER_HOST]);
-    luma.setCalendar(KEY, wireEvents(1));
+    const hosts = routeLumaHosts(luma, [CURRENT_HOST]);
+    luma.setCalendar(API_KEY, wireEvents(1));
     expect((await fetchAll(luma)).events.size).toBe(1);
-    expect(hosts).toEqual([...Array<string>(4).fill(OLDER_HOST), CURRENT_HOST]);
+    expect(hosts).toEqual([...Array<string>(4).fill(CURRENT_HOST), OLDER_HOST]);
     expect(luma.requests[0]?.at).toBe(NOW + 7 * SECOND_MS);
   });
 
-  test.for<[string, Answer]>([
-    ["a 401", status(401)],
-    ["a 400", status(400)],
-    ["JSON of another shape", status(200, {})],
-    ["four times a 503", status(503)],
-    ["four times no answer", silence],
-    ["four times half an answer", cutOff],
-  ])("is not changed because of %s", async ([, answer], { luma }) => {
-    const hosts = routeLumaHosts(luma);
-    luma.setCalendar(KEY, wireEvents(1));
-    answerTimes(luma, 4, answer);
-    await reasonOf(fetchAll(luma));
-    expect(new Set(hosts)).toEqual(new Set([OLDER_HOST]));
-  });
+  test.for<[string, Answer, number]>([
+    ["401 in JSON", failure(401, "You are not signed in."), 1],
+    ["403 in JSON", failure(403, "No Luma Plus."), 1],
+    ["429 four times", status(429, "<h1>Slow down</h1>", { "retry-after": "1" }), 4],
+  ])(
+    "is not changed because of %s: that is lu.ma's own word",
+    async ([, answer, times], { luma }) => {
+      const hosts = routeLumaHosts(luma);
+      answerTimes(luma, times, answer);
+      await failureOf(fetchAll(luma));
+      expect(hosts).toEqual(Array<string>(times).fill(CURRENT_HOST));
+    },
+  );
 
   test("is not changed after the first page: a 404 on a later one fails", async ({ luma }) => {
     const hosts = routeLumaHosts(luma);
     luma.answerNext(status(200, { entries: [], has_more: true, next_cursor: "after-0" }));
     luma.answerNext(status(404));
-    expect(await reasonOf(fetchAll(luma))).toContain("it answered 404 to page 2 (1 attempt)");
-    expect(hosts).toEqual([OLDER_HOST, OLDER_HOST]);
+    expect(await reasonOf(fetchAll(luma))).toContain("answered 404 for page 2 (1 attempt)");
+    expect(hosts).toEqual([CURRENT_HOST, CURRENT_HOST]);
   });
 
-  test("that is gone in both places fails, and says so of both", async ({ luma }) => {
-    routeLumaHosts(luma, [CURRENT_HOST]);
+  test("that fails in both places says so of both, the documented one first", async ({ luma }) => {
+    routeLumaHosts(luma);
     luma.answerNext(status(410));
-    const reason = await reasonOf(fetchAll(luma));
-    expect(reason).toContain(`${OLDER_HOST}: it answered 410`);
-    expect(reason).toContain(`${CURRENT_HOST}: no connection`);
-    expect(reason).toContain("4 attempts");
+    luma.answerNext(failure(400, "Gone fishing."));
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toBe(
+      "public-api.luma.com answered 410 for page 1 (1 attempt); " +
+        'public-api.lu.ma answered 400 for page 1 (1 attempt): "Gone fishing.". ' +
+        "lu.ma may have moved its API: look for a newer version of this module. " +
+        "The same request would be refused again: the answer says why.",
+    );
+    expect(consequences.kind).toBe("lasting");
+  });
+
+  test("that fails in both places fails in passing if one of them does", async ({ luma }) => {
+    routeLumaHosts(luma);
+    answerTimes(luma, 4, status(503));
+    luma.answerNext(status(404));
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toBe(
+      "public-api.luma.com answered 503 for page 1 (4 attempts); " +
+        "public-api.lu.ma answered 404 for page 1 (1 attempt). Sync again later.",
+    );
+    expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
+  });
+
+  test("whose second place rejects the key still gives the advice on the key", async ({ luma }) => {
+    routeLumaHosts(luma);
+    answerTimes(luma, 4, status(503));
+    luma.answerNext(failure(401, "You are not signed in."));
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain("public-api.luma.com answered 503");
+    expect(message).toContain("public-api.lu.ma rejected the API key with 401");
+    expect(message).toContain("Luma Plus");
+    expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
+  });
+
+  test("that nobody reaches says to look at one's own network first, and why", async ({ luma }) => {
+    routeLumaHosts(luma, [CURRENT_HOST, OLDER_HOST]);
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain(`no connection to ${CURRENT_HOST} for page 1 (4 attempts): `);
+    expect(message).toContain(`no connection to ${OLDER_HOST} for page 1 (4 attempts): `);
+    expect(message).toContain("look at this deployment's own network first");
+    expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
+  });
+
+  test("of which one was reached does not blame the network", async ({ luma }) => {
+    routeLumaHosts(luma, [CURRENT_HOST]);
+    luma.answerNext(status(404));
+    const { message } = await failureOf(fetchAll(luma));
+    expect(message).toContain("(1 attempt). Sync again later.");
+    expect(message).not.toContain("network");
+  });
+
+  test("too slow to be asked at both places says what the first one did", async ({ luma }) => {
+    routeLumaHosts(luma);
+    answerTimes(luma, 4, status(503));
+    answerTimes(luma, 4, status(429, "", { "retry-after": "120" }));
+    vi.setSystemTime(NOW);
+    const late = fetchLumaEvents({
+      key: KEY,
+      after: NOW,
+      before: NOW + DAY_MS,
+      deadline: NOW + MINUTE_MS,
+    });
+    const { message, consequences } = await failureOf(settle(late, luma.activity));
+    expect(message).toContain("public-api.luma.com answered 503 for page 1 (4 attempts); too slow");
+    expect(consequences.kind).toBe("passing");
   });
 
   test("is never left for where a redirect points, because the key would go there", async ({
     luma,
   }) => {
     luma.answerNext(status(302, "", { location: luma.url("/elsewhere") }));
-    expect(await reasonOf(fetchAll(luma))).toContain("it answered 302");
+    expect(await reasonOf(fetchAll(luma))).toContain("answered 302 for page 1");
     expect(luma.requests.map(({ path }) => path)).toEqual([CURRENT_PATH]);
   });
+});
 
-  test("is what LUMA_LIST_EVENTS_URL says, and nothing else", async ({ luma }) => {
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", `  ${luma.url()}?proxy=1\n`);
+describe("LUMA_LIST_EVENTS_URL", () => {
+  test("is asked, and nothing else", async ({ luma }) => {
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", `  ${luma.origin}/proxy${OLDER_PATH}?token=1\n`);
     luma.answerNext(status(404));
-    await reasonOf(fetchAll(luma));
-    expect(luma.requests).toHaveLength(1);
-    expect(luma.requests[0]?.query.get("proxy")).toBe("1");
+    const { message } = await failureOf(fetchAll(luma));
+    expect(luma.requests.map(({ path }) => path)).toEqual([`/proxy${OLDER_PATH}`]);
+    expect(luma.requests[0]?.query.get("token")).toBe("1");
+    // It is itself the likely cause, and not the remedy.
+    expect(message).toContain("LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong");
+    expect(message).not.toContain("newer version");
   });
 
-  test.for(["ftp://lu.ma/", "lu.ma", "https://me:pass@proxy.example/"])(
-    "that cannot be asked (%s) is named as a wrong setting",
-    async (setting, { luma }) => {
-      vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
-      expect(await reasonOf(fetchAll(luma))).toContain(
-        "LUMA_LIST_EVENTS_URL is not an http(s) URL",
-      );
-      expect(luma.requests).toEqual([]);
-    },
-  );
+  test.for([
+    "ftp://lu.ma/calendar/list-events",
+    "lu.ma/calendar/list-events",
+    "https://me@proxy.example/calendar/list-events",
+    "https://me:pass@proxy.example/calendar/list-events",
+    "https://proxy.example/v1/calendars/events/list/",
+    "https://proxy.example/v1/calendars/events",
+    "https://proxy.example/?path=/calendar/list-events",
+  ])("that cannot be asked (%s) is named as a wrong setting", async (setting, { luma }) => {
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toContain("LUMA_LIST_EVENTS_URL is not an http(s) URL");
+    expect(message).toContain("/calendars/events/list or /calendar/list-events");
+    expect(message).not.toContain("pass@");
+    expect(consequences).toMatchObject({ kind: "lasting" });
+    expect(luma.requests).toEqual([]);
+  });
+});
+
+describe("a description", () => {
+  async function fetchOne(luma: LumaServer, lumaEventId = "evt-1") {
+    const [address] = getAddresses();
+    if (address === undefined) throw new Error("there is no address");
+    const request = { key: KEY, address, lumaEventId, deadline: Date.now() + 7 * MINUTE_MS };
+    return await settle(fetchLumaDescription(request), luma.activity);
+  }
+
+  test.for<[string, string, string]>([
+    [CURRENT_PATH, "/v1/events/get", "event_id"],
+    [`/proxy${OLDER_PATH}`, "/proxy/public/v1/event/get", "api_id"],
+  ])("of a list at %s is asked for at %s", async ([list, path, parameter], { luma }) => {
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", `${luma.origin}${list}?token=1`);
+    luma.answerNext(status(200, { description: "text" }));
+    expect(await fetchOne(luma)).toBe("text");
+    const [request] = luma.requests;
+    expect(request).toMatchObject({ path, key: API_KEY });
+    expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
+  });
+
+  test.for<[string, unknown, string | null]>([
+    ["plain text", { description: "plain", description_md: "*md*" }, "plain"],
+    [
+      "Markdown where there is no plain text",
+      { description: null, description_md: "*md*" },
+      "*md*",
+    ],
+    [
+      "Markdown where the plain text is blank",
+      { description: " ", description_md: "*md*" },
+      "*md*",
+    ],
+    ["an event without one", { description: null, description_md: null }, ""],
+    ["an event with an empty one only", { description: "" }, ""],
+    ["the older format", { event: { api_id: "evt-1", description: "older" }, hosts: [] }, "older"],
+    ["an answer that has neither", { id: "evt-1", name: "Event" }, null],
+    ["an error with status 200", { message: "internal", code: null }, null],
+    ["a description that is no text", { description: 5 }, null],
+    ["null", null, null],
+    ["a list", [], null],
+  ])("is read from %s", async ([, body, expected], { luma }) => {
+    luma.answerNext(status(200, body));
+    expect(await fetchOne(luma)).toBe(expected);
+  });
+
+  test("is bounded, and well-formed", async ({ luma }) => {
+    luma.answerNext(status(200, { description: `${"x".repeat(49_998)}🎉🎉` }));
+    expect(await fetchOne(luma)).toBe(`${"x".repeat(49_998)}…`);
+    luma.answerNext(status(200, { description: "half \ud83c" }));
+    expect(await fetchOne(luma)).toBe("half \uFFFD");
+  });
+
+  test.for<[string, Answer]>([
+    ["400", failure(400, "Invalid request.")],
+    ["403", failure(403, "You don't have access to this event.")],
+    ["404", status(404)],
+    ["a redirect", status(302, "", { location: "/" })],
+    ["418 in HTML", status(418, "<h1>Teapot</h1>")],
+  ])("that is answered with %s concerns that event alone", async ([, answer], { luma }) => {
+    luma.answerNext(answer);
+    expect(await fetchOne(luma)).toBeNull();
+    expect(luma.requests).toHaveLength(1);
+  });
+
+  test.for<[string, Answer]>([
+    ["401", failure(401, "You are not signed in.")],
+    ["401 in HTML", status(401, "<h1>Login</h1>")],
+    ["429", status(429, "", { "retry-after": "1" })],
+  ])("that is answered with %s is no reason to wait or to go on", async ([, answer], { luma }) => {
+    luma.answerNext(answer);
+    await failureOf(fetchOne(luma));
+    expect(Date.now()).toBe(NOW);
+    expect(luma.requests).toHaveLength(1);
+  });
+
+  test.for<[string, Answer]>([
+    ["503", status(503)],
+    ["no connection", reset],
+    ["no answer in 30 s", silence],
+    ["a body that is not JSON", status(200, "<h1>Welcome</h1>")],
+  ])("that is answered with %s is asked for again as a page is", async ([, answer], { luma }) => {
+    luma.setCalendar(API_KEY, [aWireEvent()]);
+    answerTimes(luma, 3, answer);
+    expect(await fetchOne(luma)).toBe("What happens at evt-1");
+    answerTimes(luma, 4, answer);
+    await failureOf(fetchOne(luma));
+    expect(luma.requests).toHaveLength(4 + 4);
+  });
+
+  test("is not asked for when the time is up", async ({ luma }) => {
+    const [address] = getAddresses();
+    if (address === undefined) throw new Error("there is no address");
+    const request = { key: KEY, address, lumaEventId: "evt-1", deadline: NOW };
+    expect((await failureOf(fetchLumaDescription(request))).message).toContain("too slow");
+    expect(luma.requests).toEqual([]);
+  });
 });
 
 describe("Convex's runtime", () => {
@@ -455,7 +700,7 @@ describe("Convex's runtime", () => {
         : realFetch(input, { ...init, signal: null });
     });
     const abort = vi.spyOn(AbortController.prototype, "abort");
-    luma.setCalendar(KEY, wireEvents(1));
+    luma.setCalendar(API_KEY, wireEvents(1));
     luma.answerNext(status(500));
     await fetchAll(luma);
     expect(signals.map((signal) => signal.aborted)).toEqual([true, false, false]);
@@ -467,11 +712,17 @@ describe("Convex's runtime", () => {
   }) => {
     vi.stubGlobal("fetch", (input: string) => {
       const login = input.replace("://", "://me:pass@");
-      return Promise.reject(new Error(`error sending request for url (${login}): ${KEY}`));
+      return Promise.reject(new Error(`error sending request for url (${login}): ${API_KEY}`));
     });
     const reason = await reasonOf(fetchAll(luma));
     expect(reason).toContain("no connection");
     expect(reason).not.toMatch(/pagination_limit|pass|secret-4711/);
+  });
+
+  test("may give the cause of a failed connection: it is passed on", async ({ luma }) => {
+    const cause = Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND" });
+    vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed", { cause })));
+    expect(await reasonOf(fetchAll(luma))).toContain("(4 attempts): fetch failed (ENOTFOUND). No");
   });
 
   test("may not heed the abort: a fetch that never ends is given up all the same", async ({

@@ -1,13 +1,17 @@
-import { beforeEach, describe, expect, test } from "vitest";
-import { internal } from "../convex/_generated/api";
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import type { MirroredEvent } from "../convex/events/validators";
-import { aMirroredEvent, getOrg, insertOrg, storedEvents } from "./support/builders";
+import schema from "../convex/schema";
+import { aMirroredEvent, beginSync, getOrg, insertOrg, storedEvents } from "./support/builders";
 import { startEngine, type Engine } from "./support/engine";
-import { reasonOf } from "./support/fixtures";
+import { failureOf, reasonOf } from "./support/fixtures";
 
-const { upsertEvents, markEventsRemoved, updateOrgSyncTimestamp, recordSyncError } =
+const { upsertEvents, markEventsRemoved, describeEvents, updateOrgSyncTimestamp } =
   internal.events.mutations;
+const { recordSyncError, deleteOrgEvents } = internal.events.mutations;
 
 let t: Engine;
 let orgId: Id<"organizations">;
@@ -33,7 +37,7 @@ async function deletedOrg(): Promise<Id<"organizations">> {
 }
 
 describe("upsertEvents", () => {
-  test("inserts new events, replaces changed ones, and does not write the others", async () => {
+  test("inserts new events, updates changed ones, and does not write the others", async () => {
     const [same, changed] = ["evt-1", "evt-2"].map((lumaEventId) =>
       aMirroredEvent({ lumaEventId }),
     );
@@ -53,11 +57,10 @@ describe("upsertEvents", () => {
     expect(after.size).toBe(3);
   });
 
-  test.for<keyof MirroredEvent>(["description", "endAt", "coverUrl", "location"])(
+  test.for<keyof MirroredEvent>(["endAt", "coverUrl", "location"])(
     "clears a %s that lu.ma cleared",
     async (field) => {
       const full = aMirroredEvent({
-        description: "text",
         endAt: Date.now() + 9e7,
         coverUrl: "https://images.example/1",
         location: "Berlin",
@@ -76,7 +79,6 @@ describe("upsertEvents", () => {
     { url: "https://lu.ma/x" },
     { isVirtual: true },
     { status: "unlisted" },
-    { description: "x" },
     { coverUrl: "https://x.example" },
     { location: "x" },
     { endAt: 2e13 },
@@ -87,21 +89,32 @@ describe("upsertEvents", () => {
     expect(await stored()).toMatchObject(change);
   });
 
-  test("moves an event that changed calendars to its new organization", async () => {
+  test("keeps the description of an event that changes", async () => {
+    await upsert(aMirroredEvent());
+    const descriptions = [{ lumaEventId: "evt-1", description: "text" }];
+    await t.mutation(describeEvents, { orgId, descriptions });
+    await upsert(aMirroredEvent({ title: "Renamed" }));
+    expect(await stored()).toMatchObject({ title: "Renamed", description: "text" });
+  });
+
+  test("gives each organization a document of its own, also of the same event", async () => {
     const event = aMirroredEvent();
     await upsert(event);
-    const { _id } = await stored();
+    const before = await stored();
     const otherId = await insertOrg(t, { name: "Other" });
-    const counts = await t.mutation(upsertEvents, { orgId: otherId, events: [event] });
-    expect(counts).toEqual({ inserted: 0, updated: 1, unchanged: 0 });
-    expect(await stored()).toMatchObject({ _id, orgId: otherId });
+    const renamed = { ...event, title: "Their title" };
+    const counts = await t.mutation(upsertEvents, { orgId: otherId, events: [renamed] });
+    expect(counts).toEqual({ inserted: 1, updated: 0, unchanged: 0 });
+    const all = await t.run((ctx) => ctx.db.query("events").collect());
+    expect(all).toMatchObject([before, { orgId: otherId, title: "Their title" }]);
+    expect(await upsert(event)).toEqual({ inserted: 0, updated: 0, unchanged: 1 });
   });
 
   test("brings a removed event back as the same document", async () => {
     const event = aMirroredEvent();
     await upsert(event);
     const { _id } = await stored();
-    await t.mutation(markEventsRemoved, { orgId, eventIds: [_id], syncStartedAt: Date.now() });
+    await t.mutation(markEventsRemoved, { orgId, eventIds: [_id] });
     expect(await upsert(event)).toMatchObject({ updated: 1 });
     expect(await stored()).toMatchObject({ _id, status: "listed" });
   });
@@ -120,86 +133,84 @@ describe("upsertEvents", () => {
     expect(reason).toContain(gone);
     expect((await storedEvents(t)).size).toBe(0);
   });
-
-  test("in a sync, leaves alone what a sync that began later wrote", async () => {
-    const newer = aMirroredEvent({ status: "unlisted" });
-    await t.mutation(upsertEvents, { orgId, events: [newer], syncStartedAt: 2_000 });
-    const older = { ...newer, status: "listed" as const };
-    const write = { orgId, events: [older] };
-    expect(await t.mutation(upsertEvents, { ...write, syncStartedAt: 1_000 })).toEqual({
-      inserted: 0,
-      updated: 0,
-      unchanged: 1,
-    });
-    expect((await stored()).status).toBe("unlisted");
-    expect(await t.mutation(upsertEvents, { ...write, syncStartedAt: 3_000 })).toMatchObject({
-      updated: 1,
-    });
-  });
-
-  test("in a sync, writes nothing once a sync that began later has finished", async () => {
-    await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 2_000 });
-    const write = { orgId, events: [aMirroredEvent()] };
-    await t.mutation(upsertEvents, { ...write, syncStartedAt: 1_999 });
-    expect((await storedEvents(t)).size).toBe(0);
-    await t.mutation(upsertEvents, { ...write, syncStartedAt: 2_000 });
-    expect((await storedEvents(t)).size).toBe(1);
-  });
-
-  test("in a sync, writes nothing for an organization that was disconnected", async () => {
-    const orgWithoutKey = await insertOrg(t, { name: "Acme", lumaApiKey: undefined });
-    const write = { orgId: orgWithoutKey, events: [aMirroredEvent()] };
-    const reason = await reasonOf(t.mutation(upsertEvents, { ...write, syncStartedAt: 1 }));
-    expect(reason).toContain('"Acme" was disconnected');
-    expect((await storedEvents(t)).size).toBe(0);
-  });
 });
 
 describe("markEventsRemoved", () => {
-  async function remove(syncStartedAt = Date.now()): Promise<number> {
+  async function remove(): Promise<number> {
     const { _id } = await stored();
-    return await t.mutation(markEventsRemoved, { orgId, eventIds: [_id], syncStartedAt });
+    return await t.mutation(markEventsRemoved, { orgId, eventIds: [_id] });
   }
 
   test("keeps the event, hidden, and says how many there were", async () => {
-    const event = aMirroredEvent({ description: "text" });
+    const event = aMirroredEvent({ location: "Berlin" });
     await upsert(event);
     expect(await remove()).toBe(1);
     expect(await stored()).toMatchObject({ ...event, status: "removed" });
     expect(await remove()).toBe(0);
   });
 
-  test("leaves an event that has moved to another organization", async () => {
+  test("leaves alone what is another organization's, or was deleted", async () => {
     const otherId = await insertOrg(t, { name: "Other" });
     await t.mutation(upsertEvents, { orgId: otherId, events: [aMirroredEvent()] });
     expect(await remove()).toBe(0);
-    expect((await stored()).status).toBe("listed");
+    const { _id, status } = await stored();
+    expect(status).toBe("listed");
+    await t.run((ctx) => ctx.db.delete("events", _id));
+    expect(await t.mutation(markEventsRemoved, { orgId, eventIds: [_id] })).toBe(0);
+  });
+});
+
+describe("describeEvents", () => {
+  async function describeEvent(description: string, lumaEventId = "evt-1"): Promise<number> {
+    const descriptions = [{ lumaEventId, description }];
+    return await t.mutation(describeEvents, { orgId, descriptions });
+  }
+
+  test("counts what is new, changed or cleared, but not a first answer that is empty", async () => {
+    await upsert(aMirroredEvent(), aMirroredEvent({ lumaEventId: "evt-2" }));
+    expect(await describeEvent("text")).toBe(1);
+    expect(await describeEvent("text")).toBe(0);
+    expect(await describeEvent("another")).toBe(1);
+    expect(await describeEvent("")).toBe(1);
+    expect(await describeEvent("")).toBe(0);
+    expect(await describeEvent("", "evt-2")).toBe(0);
+    // That lu.ma has none is remembered all the same.
+    expect((await stored("evt-2")).description).toBe("");
   });
 
-  test("leaves an event that a sync that began later wrote, or when such a one has finished", async () => {
-    const write = { orgId, events: [aMirroredEvent()], syncStartedAt: 2_000 };
-    await t.mutation(upsertEvents, write);
-    expect(await remove(1_000)).toBe(0);
-    await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 4_000 });
-    expect(await remove(3_000)).toBe(0);
-    expect(await remove(4_000)).toBe(1);
+  test("does not write what is already there", async () => {
+    await upsert(aMirroredEvent());
+    await describeEvent("text");
+    const before = await stored();
+    vi.setSystemTime(Date.now() + 1_000);
+    await describeEvent("text");
+    vi.useRealTimers();
+    expect(await stored()).toEqual(before);
+  });
+
+  test("leaves alone what is not listed, not the organization's, or not there", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    const theirs = aMirroredEvent({ lumaEventId: "evt-theirs" });
+    await t.mutation(upsertEvents, { orgId: otherId, events: [theirs] });
+    await upsert(aMirroredEvent({ status: "unlisted" }));
+    for (const lumaEventId of ["evt-1", "evt-theirs", "evt-none"]) {
+      expect(await describeEvent("text", lumaEventId)).toBe(0);
+    }
+    for (const event of (await storedEvents(t)).values()) {
+      expect(event).not.toHaveProperty("description");
+    }
   });
 });
 
 describe("updateOrgSyncTimestamp", () => {
-  test("stamps the organization and clears its error", async () => {
-    await t.mutation(recordSyncError, { orgId, reason: "no", syncStartedAt: 1 });
+  test("stamps the organization with the time it is given, and clears its error", async () => {
+    await t.mutation(recordSyncError, { orgId, reason: "no" });
     expect(await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 })).toBeNull();
     const org = await getOrg(t, orgId);
     expect(org.eventsLastSynced).toBe(5);
     expect(org).not.toHaveProperty("eventsSyncError");
-  });
-
-  test("never goes back", async () => {
-    await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 });
-    await t.mutation(recordSyncError, { orgId, reason: "no", syncStartedAt: 6 });
     await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 4 });
-    expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: 5, eventsSyncError: "no" });
+    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(4);
   });
 
   test("says which organization does not exist", async () => {
@@ -212,21 +223,282 @@ describe("updateOrgSyncTimestamp", () => {
 describe("recordSyncError", () => {
   test("keeps the last success", async () => {
     await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 });
-    await t.mutation(recordSyncError, { orgId, reason: "why", syncStartedAt: 6 });
+    await t.mutation(recordSyncError, { orgId, reason: "why" });
     expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: 5, eventsSyncError: "why" });
   });
+});
 
-  test("does not count when a sync that began later has succeeded", async () => {
-    await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 });
-    await t.mutation(recordSyncError, { orgId, reason: "why", syncStartedAt: 4 });
-    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
+describe("a sync", () => {
+  /** Everything that a sync may write, each as the sync of this number. */
+  function writes(syncNumber: number): [string, () => Promise<unknown>][] {
+    const events = [aMirroredEvent({ lumaEventId: "evt-2" })];
+    const descriptions = [{ lumaEventId: "evt-1", description: "text" }];
+    const of = { orgId, syncNumber };
+    return [
+      ["an event", () => t.mutation(upsertEvents, { ...of, events })],
+      [
+        "a removal",
+        async () =>
+          t.mutation(markEventsRemoved, { ...of, eventIds: [(await stored("evt-1"))._id] }),
+      ],
+      ["a description", () => t.mutation(describeEvents, { ...of, descriptions })],
+      ["a stamp", () => t.mutation(updateOrgSyncTimestamp, { ...of, timestamp: 5 })],
+      ["an error", () => t.mutation(recordSyncError, { ...of, reason: "no" })],
+    ];
+  }
+
+  async function everything() {
+    return await t.run(async (ctx) => [
+      await ctx.db.query("events").collect(),
+      await ctx.db.query("organizations").collect(),
+    ]);
+  }
+
+  async function expectNoWrites(syncNumber: number, kind: string, sentence: string) {
+    const before = await everything();
+    for (const [what, write] of writes(syncNumber)) {
+      const failure = await failureOf(write());
+      expect(failure, what).toMatchObject({ kind });
+      expect(failure.message, what).toContain(sentence);
+    }
+    expect(await everything()).toEqual(before);
+  }
+
+  beforeEach(async () => {
+    await upsert(aMirroredEvent());
   });
 
-  test("passes over organizations that are gone or disconnected", async () => {
-    const failure = { reason: "why", syncStartedAt: 4 };
-    await t.mutation(recordSyncError, { orgId: await deletedOrg(), ...failure });
-    const disconnected = await insertOrg(t, { lumaApiKey: undefined });
-    await t.mutation(recordSyncError, { orgId: disconnected, ...failure });
-    expect(await getOrg(t, disconnected)).not.toHaveProperty("eventsSyncError");
+  test("that began last writes", async () => {
+    await beginSync(t, orgId);
+    const syncNumber = await beginSync(t, orgId);
+    for (const [, write] of writes(syncNumber)) await write();
+    expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: 5, eventsSyncError: "no" });
+    expect(await stored("evt-1")).toMatchObject({ status: "removed" });
+    expect(await stored("evt-2")).toMatchObject({ status: "listed" });
+  });
+
+  test("writes nothing from the moment another one of its organization begins", async () => {
+    const syncNumber = await beginSync(t, orgId);
+    await beginSync(t, await insertOrg(t, { name: "Other" }));
+    await writes(syncNumber)[0]?.[1]();
+    await beginSync(t, orgId);
+    await expectNoWrites(syncNumber, "overtaken", 'organization "Acme" has begun');
+  });
+
+  test.for<[string, string | null]>([
+    ["set", "key-2"],
+    ["set again", "key-of-Acme"],
+    ["cleared", null],
+  ])("writes nothing once the key is %s", async ([, lumaApiKey]) => {
+    const syncNumber = await beginSync(t, orgId);
+    await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaApiKey });
+    const sentence = lumaApiKey === null ? '"Acme" was disconnected' : '"Acme" was set';
+    await expectNoWrites(syncNumber, "ended", sentence);
+  });
+
+  test("writes nothing once the key has gone in any other way", async () => {
+    const syncNumber = await beginSync(t, orgId);
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: " " }));
+    await expectNoWrites(syncNumber, "ended", '"Acme" was disconnected');
+  });
+
+  test("writes nothing once its organization is deleted", async () => {
+    const syncNumber = await beginSync(t, orgId);
+    await t.run((ctx) => ctx.db.delete("organizations", orgId));
+    await expectNoWrites(syncNumber, "ended", `${orgId} was deleted`);
+  });
+
+  test("goes on when only the calendar's URL is changed", async () => {
+    const syncNumber = await beginSync(t, orgId);
+    const lumaCalendarUrl = "https://lu.ma/acme";
+    await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaCalendarUrl });
+    for (const [, write] of writes(syncNumber)) await write();
+    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(5);
+  });
+
+  test("never gets the number of one before the events were deleted", async () => {
+    const numbers = [await beginSync(t, orgId), await beginSync(t, orgId)];
+    const { setLumaConfig } = internal.orgs.mutations;
+    await t.mutation(setLumaConfig, { orgId, lumaApiKey: null });
+    await t.mutation(deleteOrgEvents, { orgId });
+    await t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-2" });
+    vi.setSystemTime(Date.now() + 1_000);
+    for (let i = 0; i < 3; i += 1) numbers.push(await beginSync(t, orgId));
+    vi.useRealTimers();
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+  });
+
+  test("that began before the events were deleted writes nothing", async () => {
+    const syncNumber = await beginSync(t, orgId);
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: undefined }));
+    await t.mutation(deleteOrgEvents, { orgId });
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: "key-2" }));
+    const events = [aMirroredEvent()];
+    const failure = await failureOf(t.mutation(upsertEvents, { orgId, syncNumber, events }));
+    expect(failure.kind).toBe("ended");
+    expect((await storedEvents(t)).size).toBe(0);
+  });
+});
+
+describe("the app's own fields", () => {
+  const own = v.optional(v.any());
+  const appSchema = defineSchema({
+    ...schema.tables,
+    events: defineTable(schema.tables.events.validator.extend({ own }))
+      .index("by_org", ["orgId"])
+      .index("by_org_start", ["orgId", "startAt"])
+      .index("by_luma_id", ["lumaEventId", "orgId"])
+      .index("by_org_status_start", ["orgId", "status", "startAt"])
+      .index("by_status_start", ["status", "startAt"]),
+    organizations: defineTable(schema.tables.organizations.validator.extend({ own }))
+      .index("by_slug", ["slug"])
+      .index("by_luma_api_key", ["lumaApiKey"]),
+    orgMemberships: defineTable(schema.tables.orgMemberships.validator.extend({ own }))
+      .index("by_user", ["userId"])
+      .index("by_org", ["orgId"]),
+  });
+
+  test.for<[string, unknown]>([
+    ["text", "secret"],
+    ["an object", { secret: ["secret", 1n] }],
+    ["a list", [new ArrayBuffer(2), null, "secret"]],
+  ])(
+    "of the type of %s survive every write, count as no change, and are shown to nobody",
+    async ([, value]) => {
+      const app = startEngine({}, appSchema);
+      t = app;
+      orgId = await insertOrg(app);
+      const now = Date.now();
+      const event = aMirroredEvent({ startAt: now + 1_000 });
+      await upsert(event);
+      const { _id } = await stored();
+      type Patch = (table: string, id: string, fields: object) => Promise<void>;
+      await app.run(async (ctx) => {
+        const patch = ctx.db.patch as unknown as Patch;
+        await patch("events", _id, { own: value });
+        await patch("organizations", orgId, { own: value });
+        const membership = { userId: "user-1", orgId, role: "member" as const };
+        await patch("orgMemberships", await ctx.db.insert("orgMemberships", membership), {
+          own: value,
+        });
+      });
+
+      expect(await upsert(event)).toMatchObject({ unchanged: 1 });
+      await upsert({ ...event, title: "Renamed" });
+      await t.mutation(markEventsRemoved, { orgId, eventIds: [_id] });
+      await upsert(event);
+      const descriptions = [{ lumaEventId: "evt-1", description: "text" }];
+      await t.mutation(describeEvents, { orgId, descriptions });
+      await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 });
+      await t.mutation(recordSyncError, { orgId, reason: "no" });
+      await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaApiKey: "key-2" });
+      expect(await stored()).toMatchObject({ _id, own: value, description: "text" });
+      const org = await app.run((ctx) => ctx.db.get("organizations", orgId));
+      expect(org).toMatchObject({ own: value, lumaApiKey: "key-2" });
+
+      const seen = [
+        await t.query(api.events.queries.getOrgEvents, { orgId, now }),
+        await t
+          .withIdentity({ subject: "user-1" })
+          .query(api.events.queries.getDashboardEvents, { now }),
+      ];
+      expect(seen).toMatchObject([
+        { upcoming: [{ description: "text" }] },
+        { userOrgEvents: [{ orgId }] },
+      ]);
+      expect(JSON.stringify(seen)).not.toMatch(/own"|secret/);
+    },
+  );
+});
+
+describe("deleteOrgEvents", () => {
+  async function disconnect(id = orgId): Promise<void> {
+    await t.run((ctx) => ctx.db.patch("organizations", id, { lumaApiKey: undefined }));
+  }
+
+  async function insertEvents(count: number, description: string, id = orgId): Promise<void> {
+    const events = Array.from({ length: count }, (_, i) => ({
+      ...aMirroredEvent({ lumaEventId: `evt-${i}` }),
+      orgId: id,
+      description,
+      syncedAt: 0,
+    }));
+    await t.run(async (ctx) => {
+      for (const event of events) await ctx.db.insert("events", event);
+    });
+  }
+
+  async function left() {
+    return await t.run(async (ctx) => ({
+      events: (await ctx.db.query("events").collect()).length,
+      eventSyncs: (await ctx.db.query("eventSyncs").collect()).length,
+      jobs: (await ctx.db.system.query("_scheduled_functions").collect()).map(
+        ({ name, state }) => `${name} ${state.kind}`,
+      ),
+    }));
+  }
+
+  test("deletes what the syncs left, and of no other organization", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    await beginSync(t, orgId);
+    await insertEvents(3, "text");
+    await insertEvents(2, "text", otherId);
+    await disconnect();
+    expect(await t.mutation(deleteOrgEvents, { orgId })).toBeNull();
+    expect(await left()).toEqual({ events: 2, eventSyncs: 0, jobs: [] });
+  });
+
+  test("of an organization that was deleted works too", async () => {
+    await insertEvents(3, "text");
+    await t.run((ctx) => ctx.db.delete("organizations", orgId));
+    await t.mutation(deleteOrgEvents, { orgId });
+    expect(await left()).toMatchObject({ events: 0 });
+  });
+
+  test("goes on by itself, in batches of 500 events", async () => {
+    vi.useFakeTimers();
+    await beginSync(t, orgId);
+    await insertEvents(1_001, "");
+    await disconnect();
+    await t.mutation(deleteOrgEvents, { orgId });
+    expect(await left()).toMatchObject({ events: 501, eventSyncs: 1 });
+    await t.finishAllScheduledFunctions(vi.runAllTimers);
+    expect(await left()).toMatchObject({ events: 0, eventSyncs: 0 });
+    expect((await left()).jobs).toHaveLength(2);
+    vi.useRealTimers();
+  });
+
+  test("deletes no more than 1 MiB and an event at a time", async () => {
+    vi.useFakeTimers();
+    await insertEvents(12, "語".repeat(50_000));
+    await disconnect();
+    await t.mutation(deleteOrgEvents, { orgId });
+    expect(await left()).toMatchObject({ events: 12 - 7 });
+    await t.finishAllScheduledFunctions(vi.runAllTimers);
+    expect(await left()).toMatchObject({ events: 0 });
+    vi.useRealTimers();
+  });
+
+  test("is refused while there is a key, and says what to do", async () => {
+    await insertEvents(1, "text");
+    const reason = await reasonOf(t.mutation(deleteOrgEvents, { orgId }));
+    expect(reason).toContain('Organization "Acme" has a lu.ma API key');
+    expect(reason).toContain("setLumaConfig");
+    expect(await left()).toMatchObject({ events: 1 });
+  });
+
+  test("stops without an error when there is a key again", async () => {
+    vi.useFakeTimers();
+    await insertEvents(501, "");
+    await disconnect();
+    await t.mutation(deleteOrgEvents, { orgId });
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: "key-2" }));
+    await t.finishAllScheduledFunctions(vi.runAllTimers);
+    expect(await left()).toEqual({
+      events: 1,
+      eventSyncs: 0,
+      jobs: ["events/mutations:deleteOrgEvents success"],
+    });
+    vi.useRealTimers();
   });
 });

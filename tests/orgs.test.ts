@@ -33,6 +33,16 @@ describe("createOrg", () => {
     await t.mutation(createOrg, { name: "Without a slug either" });
   });
 
+  test.for([
+    "data:image/png;base64,AAAA",
+    "logo.png",
+    "",
+    `https://x.example/${"x".repeat(2_000)}`,
+  ])("refuses the logo %s", async (logoUrl) => {
+    const reason = await reasonOf(t.mutation(createOrg, { name: "Acme", logoUrl }));
+    expect(reason).toContain("http(s) URL of at most 2,000 characters");
+  });
+
   test("refuses an empty name or slug", async () => {
     expect(await reasonOf(t.mutation(createOrg, { name: " " }))).toContain("needs a name");
     expect(await reasonOf(t.mutation(createOrg, { name: "A", slug: "" }))).toContain(
@@ -70,14 +80,34 @@ describe("setLumaConfig", () => {
     expect(cleared).not.toHaveProperty("lumaApiKey");
   });
 
-  test("forgets the last error with the key, because no sync would clear it", async () => {
+  test.for<[string, string | null]>([
+    ["cleared", null],
+    ["set", "key-2"],
+    ["set again", "key-1"],
+  ])("forgets the last error when the key is %s", async ([, lumaApiKey]) => {
     await configure({ lumaApiKey: "key-1" });
     await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsSyncError: "rejected" }));
-    expect((await configure({ lumaCalendarUrl: "https://lu.ma/a" })).eventsSyncError).toBe(
-      "rejected",
-    );
-    expect(await configure({ lumaApiKey: null })).not.toHaveProperty("eventsSyncError");
+    const kept = await configure({ lumaCalendarUrl: "https://lu.ma/a" });
+    expect(kept.eventsSyncError).toBe("rejected");
+    expect(await configure({ lumaApiKey })).not.toHaveProperty("eventsSyncError");
   });
+
+  test.for<[string, string]>([
+    ["https://lu.ma/acme", "https://lu.ma/acme"],
+    [" HTTPS://LuMa.com/Acme ", "https://luma.com/Acme"],
+    ["https://lu.ma", "https://lu.ma/"],
+    ["https://lu.ma:443/a/../acme", "https://lu.ma/acme"],
+    ["https://lu.ma/café", "https://lu.ma/caf%C3%A9"],
+    [
+      "https://lu.ma/embed/calendar/cal-1/events?theme=dark",
+      "https://lu.ma/embed/calendar/cal-1/events?theme=dark",
+    ],
+  ])(
+    "stores the calendar URL %s as the URL parser writes it",
+    async ([lumaCalendarUrl, stored]) => {
+      expect((await configure({ lumaCalendarUrl })).lumaCalendarUrl).toBe(stored);
+    },
+  );
 
   test.for([
     "http://lu.ma/acme",
@@ -87,6 +117,10 @@ describe("setLumaConfig", () => {
     "https://me:pass@lu.ma/acme",
     "https://lu.ma:8443/acme",
     "https://lu.\nma/acme",
+    "https:lu.ma/acme",
+    "https:\\\\lu.ma\\acme",
+    "https://lu.ma/a b",
+    `https://lu.ma/${"é".repeat(700)}`,
     "javascript:alert(1)//lu.ma",
     "lu.ma/acme",
     "",
@@ -98,49 +132,47 @@ describe("setLumaConfig", () => {
     expect(await getOrg(t, orgId)).not.toHaveProperty("lumaCalendarUrl");
   });
 
-  test.for(["", "  ", "two words", "kéy", "env:", "env:CONVEX_DEPLOY_KEY", "ENV:LUMA_API_KEY"])(
-    "refuses the key %j, naming the organization",
+  test.for([
+    "",
+    "  ",
+    "two words",
+    "kéy",
+    "env:",
+    "env:CONVEX_DEPLOY_KEY",
+    "ENV:LUMA_API_KEY",
+    "env:LUMA_API_KEY_A-B",
+    "env:LUMA_API_KEY_A B",
+    "env:LUMA_API_KEY_A;",
+    `env:LUMA_API_KEY${"A".repeat(29)}`,
+  ])("refuses the key %j, naming the organization", async (lumaApiKey) => {
+    expect(await reasonOf(configure({ lumaApiKey }))).toContain('"Acme"');
+    expect(await getOrg(t, orgId)).not.toHaveProperty("lumaApiKey");
+  });
+
+  test.for(["LUMA_API_KEY_ACME", "LUMA_API_KEY", " luma_api_key_acme "])(
+    "refuses %s, which is a variable's name and not a key, with the hint to write env: before it",
     async (lumaApiKey) => {
-      expect(await reasonOf(configure({ lumaApiKey }))).toContain('"Acme"');
+      expect(await reasonOf(configure({ lumaApiKey }))).toContain("write env: before it");
       expect(await getOrg(t, orgId)).not.toHaveProperty("lumaApiKey");
     },
   );
 
-  test("accepts the name of a variable, set or not", async () => {
-    expect((await configure({ lumaApiKey: "env:LUMA_API_KEY_ACME" })).lumaApiKey).toBe(
-      "env:LUMA_API_KEY_ACME",
-    );
-    expect((await configure({ lumaApiKey: "env:LUMA_API_KEY" })).lumaApiKey).toBe(
-      "env:LUMA_API_KEY",
-    );
+  test.for(["env:LUMA_API_KEY_ACME", "env:LUMA_API_KEY", `env:LUMA_API_KEY${"A".repeat(28)}`])(
+    "accepts %s, the name of a variable, set or not",
+    async (lumaApiKey) => {
+      expect((await configure({ lumaApiKey: ` ${lumaApiKey}\n` })).lumaApiKey).toBe(lumaApiKey);
+    },
+  );
+
+  test("lets two organizations have one calendar", async () => {
+    await insertOrg(t, { name: "Parent", lumaApiKey: "secret-1" });
+    expect((await configure({ lumaApiKey: "secret-1" })).lumaApiKey).toBe("secret-1");
   });
 
-  test.for<[string, string]>([
-    ["secret-1", "secret-1"],
-    ["env:LUMA_API_KEY_A", "env:LUMA_API_KEY_A"],
-    ["env:LUMA_API_KEY_A", "secret-1"],
-    ["secret-1", "env:LUMA_API_KEY_A"],
-    ["env:LUMA_API_KEY_A", "env:LUMA_API_KEY_B"],
-    ["env:LUMA_API_KEY_UNSET", "env:LUMA_API_KEY_UNSET"],
-  ])("with %s taken, refuses %s, naming who has it but not the key", async ([taken, wanted]) => {
-    vi.stubEnv("LUMA_API_KEY_A", "secret-1");
-    vi.stubEnv("LUMA_API_KEY_B", " secret-1\n");
-    await insertOrg(t, { name: "First", lumaApiKey: taken });
-    const reason = await reasonOf(configure({ lumaApiKey: wanted }));
-    expect(reason).toContain('"First" already has this lu.ma API key');
-    expect(reason).not.toContain("secret-1");
-    expect(await getOrg(t, orgId)).not.toHaveProperty("lumaApiKey");
-  });
-
-  test("lets an organization keep its own key, and others have other ones", async () => {
-    vi.stubEnv("LUMA_API_KEY_A", "secret-1");
-    await insertOrg(t, { name: "Unset", lumaApiKey: "env:LUMA_API_KEY_UNSET" });
-    await configure({ lumaApiKey: "secret-1" });
-    await configure({ lumaApiKey: "secret-1" });
-    await configure({ lumaApiKey: "env:LUMA_API_KEY_A" });
-    expect((await configure({ lumaApiKey: "env:LUMA_API_KEY_ALSO_UNSET" })).lumaApiKey).toBe(
-      "env:LUMA_API_KEY_ALSO_UNSET",
-    );
+  test("changes nothing when part of it is refused", async () => {
+    const config = { lumaCalendarUrl: "https://lu.ma/acme", lumaApiKey: "two words" };
+    await reasonOf(configure(config));
+    expect(await getOrg(t, orgId)).not.toHaveProperty("lumaCalendarUrl");
   });
 
   test("says which organization does not exist", async () => {
@@ -154,5 +186,61 @@ describe("getById", () => {
     const orgId = await insertOrg(t);
     await t.run((ctx) => ctx.db.delete("organizations", orgId));
     expect(await t.query(internal.orgs.queries.getById, { orgId })).toBeNull();
+  });
+});
+
+describe("getSyncStatus", () => {
+  const { getSyncStatus } = internal.orgs.queries;
+
+  test("says of each organization with a key how it is connected and how its syncs went, never the key", async () => {
+    vi.stubEnv("LUMA_API_KEY_ACME", "secret-1");
+    const synced = await insertOrg(t, {
+      name: "Synced",
+      lumaApiKey: "env:LUMA_API_KEY_ACME",
+      eventsLastSynced: Date.UTC(2026, 8, 1, 7),
+    });
+    const failed = await insertOrg(t, {
+      name: "Failed",
+      lumaApiKey: "secret-2",
+      eventsSyncError: "why",
+    });
+    await insertOrg(t, { name: "Embed only", lumaApiKey: undefined });
+    await insertOrg(t, { name: "Blank", lumaApiKey: " " });
+    const status = await t.query(getSyncStatus, {});
+    expect(status.page).toEqual([
+      {
+        orgId: synced,
+        name: "Synced",
+        connectedBy: "env:LUMA_API_KEY_ACME",
+        lastSyncedAt: "2026-09-01T07:00:00.000Z",
+        error: null,
+      },
+      {
+        orgId: failed,
+        name: "Failed",
+        connectedBy: "a stored key",
+        lastSyncedAt: null,
+        error: "why",
+      },
+    ]);
+    expect(status.isDone).toBe(true);
+    expect(JSON.stringify(status.page)).not.toContain("secret");
+  });
+
+  test.for(["env:secret-key", "env:LUMA_API_KEY secret", "ENV:LUMA_API_KEY_A"])(
+    "shows nothing of %s, which is no variable's name",
+    async (lumaApiKey) => {
+      await insertOrg(t, { lumaApiKey });
+      const { page } = await t.query(getSyncStatus, {});
+      expect(page).toMatchObject([{ connectedBy: "a stored key" }]);
+    },
+  );
+
+  test("comes in pages", async () => {
+    for (const name of ["a", "b", "c"]) await insertOrg(t, { name });
+    const first = await t.query(getSyncStatus, { numItems: 2 });
+    const rest = await t.query(getSyncStatus, { numItems: 2, cursor: first.continueCursor });
+    expect([first.isDone, rest.isDone]).toEqual([false, true]);
+    expect([...first.page, ...rest.page].map(({ name }) => name)).toEqual(["a", "b", "c"]);
   });
 });

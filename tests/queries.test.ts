@@ -1,3 +1,4 @@
+import { getDocumentSize } from "convex/values";
 import { beforeEach, describe, expect, test } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Doc, Id } from "../convex/_generated/dataModel";
@@ -15,13 +16,14 @@ beforeEach(async () => {
 
 type EventFields = Omit<Doc<"events">, "_id" | "_creationTime">;
 
-/** Inserts events as they would be stored, named by their place in the list. */
+let inserted = 0;
+/** Inserts events as they would be stored, named by their place in the list; each is another one of lu.ma's. */
 async function insertEvents(...events: Partial<EventFields>[]): Promise<void> {
   await t.run(async (ctx) => {
     for (const [index, overrides] of events.entries()) {
       await ctx.db.insert("events", {
         orgId,
-        lumaEventId: `evt-${index}`,
+        lumaEventId: `evt-${inserted++}`,
         title: `Event ${index}`,
         startAt: NOW + DAY_MS,
         timezone: "UTC",
@@ -81,7 +83,6 @@ describe("an organization's page", () => {
       endAt: NOW + 2 * DAY_MS,
       coverUrl: "https://x.example/c.png",
       location: "Berlin",
-      syncStartedAt: NOW,
     });
     const [event] = (await page()).upcoming;
     expect(event).toEqual({
@@ -97,6 +98,11 @@ describe("an organization's page", () => {
       location: "Berlin",
       isVirtual: false,
     });
+  });
+
+  test("shows no description where lu.ma has none, or was not asked for it yet", async () => {
+    await insertEvents({ description: "" }, {});
+    for (const event of (await page()).upcoming) expect(event).not.toHaveProperty("description");
   });
 
   test("shows no unlisted, removed or foreign event", async () => {
@@ -213,6 +219,87 @@ describe("a member's dashboard", () => {
     expect(otherOrgEvents[0]?.org).toEqual({ _id: otherId, name: "Other" });
   });
 
+  test("shows no descriptions", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    await join(orgId);
+    await insertEvents({ description: "d" }, { description: "d", orgId: otherId });
+    const { userOrgEvents, otherOrgEvents } = await dashboard();
+    for (const [event] of [userOrgEvents, otherOrgEvents]) {
+      expect(event?.title).toBeDefined();
+      expect(event).not.toHaveProperty("description");
+    }
+  });
+
+  test.for<[string, string, boolean]>([
+    ["user-1", "user-1", true],
+    ["user-1|session-9", "user-1", true],
+    ["auth0|user-1", "auth0|user-1", true],
+    // Nobody's id: the part before the bar is a provider's name.
+    ["auth0|user-1", "user-1", false],
+    ["user-1", "user-1|session-9", false],
+    ["user-10", "user-1", false],
+  ])("of the subject %s counts the memberships of %s: %s", async ([subject, userId, counts]) => {
+    await join(orgId, userId);
+    await insertEvents({ title: "own" });
+    const { userOrgEvents, otherOrgEvents } = await dashboard({ subject });
+    expect(titles(userOrgEvents)).toEqual(counts ? ["own"] : []);
+    expect(titles(otherOrgEvents)).toEqual(counts ? [] : ["own"]);
+  });
+
+  test("shows an event of two organizations once a list, and not as a discovery what is the member's own", async () => {
+    const secondId = await insertOrg(t, { name: "Second" });
+    const others = [await insertOrg(t, { name: "Third" }), await insertOrg(t, { name: "Fourth" })];
+    await join(orgId);
+    await join(secondId);
+    const shared = { title: "own", lumaEventId: "evt-shared" };
+    const elsewhere = { title: "elsewhere", lumaEventId: "evt-elsewhere" };
+    await insertEvents(
+      ...[orgId, secondId, ...others].map((id) => ({ ...shared, orgId: id })),
+      ...others.map((id) => ({ ...elsewhere, orgId: id })),
+    );
+    const { userOrgEvents, otherOrgEvents } = await dashboard();
+    expect(titles(userOrgEvents)).toEqual(["own"]);
+    expect(titles(otherOrgEvents)).toEqual(["elsewhere"]);
+  });
+
+  test("shows 50 events also when each of them stands in several calendars", async () => {
+    const ids = [orgId, await insertOrg(t, { name: "Second" }), await insertOrg(t, { name: "3" })];
+    const events = times(60, (i) => ({ lumaEventId: `evt-of-all-${i}`, startAt: NOW + i }));
+    for (const id of ids) await insertEvents(...events.map((event) => ({ ...event, orgId: id })));
+    const stranger = await dashboard({ subject: "user-2" });
+    expect(stranger.otherOrgEvents.map((event) => event.startAt - NOW)).toEqual(
+      Array.from({ length: 50 }, (_, i) => i),
+    );
+    for (const id of ids) await join(id);
+    const member = await dashboard();
+    expect(member.userOrgEvents.map((event) => event.startAt - NOW)).toEqual(
+      Array.from({ length: 50 }, (_, i) => i),
+    );
+  });
+
+  test("shows an event that an organization that is gone had, too, as the living one's", async () => {
+    const goneId = await insertOrg(t, { name: "Gone" });
+    const shared = { title: "shared", lumaEventId: "evt-shared" };
+    await insertEvents({ ...shared, orgId: goneId }, shared);
+    await t.run((ctx) => ctx.db.delete("organizations", goneId));
+    const { otherOrgEvents } = await dashboard({ subject: "user-2" });
+    expect(otherOrgEvents).toMatchObject([{ orgId, title: "shared" }]);
+  });
+
+  test.for([
+    "data:image/png;base64,AAAA",
+    "javascript:alert(1)",
+    `https://x.example/${"x".repeat(2_000)}`,
+  ])(
+    "leaves out a logo that is no http(s) URL of at most 2,000 characters (%s)",
+    async (logoUrl) => {
+      await t.run((ctx) => ctx.db.patch("organizations", orgId, { logoUrl }));
+      await insertEvents({});
+      const { otherOrgEvents } = await dashboard();
+      expect(otherOrgEvents[0]?.org).toEqual({ _id: orgId, name: "Acme", slug: "acme" });
+    },
+  );
+
   test("shows events that start in the next 30 days, soonest first, from all own organizations", async () => {
     const secondId = await insertOrg(t, { name: "Second" });
     await join(orgId);
@@ -307,26 +394,26 @@ describe("the organizations to sync", () => {
 
   test("are those that have a key: id and name, never the key", async () => {
     await insertOrg(t, { name: "Without", lumaApiKey: undefined });
-    expect(await t.query(getOrgsWithLumaConfig, {})).toEqual({
-      page: [{ _id: orgId, name: "Acme" }],
-      isDone: true,
-      continueCursor: orgId,
-    });
+    await insertOrg(t, { name: "Blank", lumaApiKey: " " });
+    const { page, isDone } = await t.query(getOrgsWithLumaConfig, {});
+    expect(page).toEqual([{ _id: orgId, name: "Acme" }]);
+    expect(isDone).toBe(true);
   });
 
-  test("come in pages, each once, also where organizations share a key, and no page holds a key", async () => {
+  test("come in pages, each once, also where organizations share a key", async () => {
     for (let i = 0; i < 9; i += 1) {
       await insertOrg(t, { name: `Org ${i}`, lumaApiKey: i < 6 ? "shared-secret" : `secret-${i}` });
     }
     const names: string[] = [];
-    let cursor: Id<"organizations"> | null = null;
+    let cursor: string | null = null;
     for (let pages = 1; ; pages += 1) {
       const result: {
         page: { _id: Id<"organizations">; name: string }[];
         isDone: boolean;
-        continueCursor: Id<"organizations"> | null;
+        continueCursor: string;
       } = await t.query(getOrgsWithLumaConfig, { cursor, numItems: 4 });
-      expect(JSON.stringify(result)).not.toMatch(/secret|key-of/);
+      // The cursor is encrypted by Convex, and in the clear here.
+      expect(JSON.stringify(result.page)).not.toMatch(/secret|key-of/);
       names.push(...result.page.map((org) => org.name));
       if (result.isDone) {
         expect(pages).toBe(3);
@@ -336,9 +423,34 @@ describe("the organizations to sync", () => {
     }
     expect(names.toSorted()).toEqual(["Acme", ...Array.from({ length: 9 }, (_, i) => `Org ${i}`)]);
   });
+});
 
-  test("are listed anew when the one at the cursor was disconnected", async () => {
-    await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: undefined }));
-    await expect(t.query(getOrgsWithLumaConfig, { cursor: orgId })).rejects.toThrow("list the");
+describe("the stored events of a window", () => {
+  const { getStoredWindow } = internal.events.queries;
+  const window = { after: NOW, before: NOW + DAY_MS, cursor: null };
+
+  test("are the organization's that start inside it, its ends excluded, removed ones included", async () => {
+    const otherId = await insertOrg(t, { name: "Other" });
+    await insertEvents(
+      { title: "too early", startAt: NOW },
+      { title: "first", startAt: NOW + 1 },
+      { title: "removed", startAt: NOW + 2, status: "removed" },
+      { title: "unlisted", startAt: NOW + 3, status: "unlisted" },
+      { title: "foreign", startAt: NOW + 4, orgId: otherId },
+      { title: "last", startAt: NOW + DAY_MS - 1 },
+      { title: "too late", startAt: NOW + DAY_MS },
+      { title: "far too late", startAt: NOW + 2 * DAY_MS },
+    );
+    const { page, isDone } = await t.query(getStoredWindow, { orgId, ...window });
+    expect(titles(page)).toEqual(["first", "removed", "unlisted", "last"]);
+    expect(isDone).toBe(true);
+  });
+
+  test("come with the size of their documents, the app's own fields included", async () => {
+    await insertEvents({ startAt: NOW + 1, description: "語".repeat(1_000) });
+    const [event] = (await t.query(getStoredWindow, { orgId, ...window })).page;
+    const document = await t.run((ctx) => ctx.db.query("events").first());
+    expect(event?.bytes).toBe(getDocumentSize({ ...document }));
+    expect(event?.bytes).toBeGreaterThan(3_000);
   });
 });

@@ -1,9 +1,15 @@
+import { getDocumentSize, type Value } from "convex/values";
 import { describe, expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import * as eventMutations from "../convex/events/mutations";
+import * as eventQueries from "../convex/events/queries";
+import * as turns from "../convex/events/turns";
+import * as orgQueries from "../convex/orgs/queries";
 import {
+  aMirroredEvent,
   aWireEvent,
+  beginSync,
   DAY_MS,
   getOrg,
   HOUR_MS,
@@ -11,11 +17,12 @@ import {
   storedEvents,
   wireEvents,
 } from "./support/builders";
-import { settle } from "./support/clock";
+import { passTimeUntil, settle } from "./support/clock";
 import { startEngine, withHandler, type Engine } from "./support/engine";
-import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
-import { OLDER_PATH, status, type LumaServer } from "./support/lumaServer";
+import { failureOf, NOW, reasonOf, syncOrg, test } from "./support/fixtures";
+import { failure, OLDER_PATH, status, type Answer, type LumaServer } from "./support/lumaServer";
 
+const MINUTE_MS = 60_000;
 const KEY = "secret-4711";
 
 async function connectedOrg(t: Engine, name = "Acme", lumaApiKey = KEY) {
@@ -24,13 +31,6 @@ async function connectedOrg(t: Engine, name = "Acme", lumaApiKey = KEY) {
 
 function at(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-/** Whatever happens to an organization while lu.ma is taking its time. */
-function whileFetching(luma: LumaServer, happen: () => Promise<unknown>): void {
-  luma.answerNext((response, request) => {
-    void luma.waitFor(happen()).then(() => luma.answer(response, request));
-  });
 }
 
 function logged(): string[] {
@@ -57,20 +57,34 @@ describe("a sync", () => {
       unchanged: 0,
       removed: 0,
       invalid: 0,
+      described: 100,
     });
     const before = await storedEvents(t);
     expect(before.size).toBe(250);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 0, unchanged: 250 });
-    expect(await storedEvents(t)).toEqual(before);
+    // What is left of the descriptions is asked for now; then there is nothing to do at all.
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 250, described: 100 });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 250, described: 50 });
+    const all = await storedEvents(t);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 250, described: 0 });
+    expect(await storedEvents(t)).toEqual(all);
   });
 
-  test("finds nothing to do when lu.ma changes its wire format", async ({ luma }) => {
+  test("on a morning on the older address shows cities instead of addresses, and nothing else changes", async ({
+    luma,
+  }) => {
     const t = startEngine();
     const orgId = await connectedOrg(t);
-    luma.setCalendar(KEY, wireEvents(5));
+    luma.setCalendar(KEY, [aWireEvent(), aWireEvent({ id: "evt-2", geo_address_json: null })]);
     await syncOrg(t, luma, orgId);
+    const before = (await storedEvents(t)).get("evt-1");
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 5, unchanged: 5 });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, unchanged: 1, described: 0 });
+    const after = (await storedEvents(t)).get("evt-1");
+    expect(after).toEqual({
+      ...before,
+      location: "Berlin, Germany",
+      syncedAt: after?.syncedAt,
+    });
   });
 
   test("asks for 30 days back to 90 ahead", async ({ luma }) => {
@@ -157,32 +171,53 @@ describe("a sync", () => {
     expect(statuses).toEqual(["listed", "listed", "listed"]);
   });
 
-  test("moves an event to the organization whose calendar manages it now", async ({ luma }) => {
+  test("of an event that goes to another organization's calendar removes it here and inserts it there", async ({
+    luma,
+  }) => {
     const t = startEngine();
     const [orgId, otherId] = [await connectedOrg(t), await connectedOrg(t, "Other", "key-2")];
-    const event = aWireEvent();
-    luma.setCalendar(KEY, [event]);
+    luma.setCalendar(KEY, [aWireEvent()]);
     luma.setCalendar("key-2", []);
     await syncOrg(t, luma, orgId);
     luma.setCalendar(KEY, []);
-    luma.setCalendar("key-2", [event]);
-    expect(await syncOrg(t, luma, otherId)).toMatchObject({ updated: 1 });
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ removed: 0 });
-    const stored = await storedEvents(t);
-    expect(stored.get("evt-1")).toMatchObject({ orgId: otherId, status: "listed" });
-    expect(stored.size).toBe(1);
+    luma.setCalendar("key-2", [aWireEvent()]);
+    expect(await syncOrg(t, luma, otherId)).toMatchObject({ inserted: 1 });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ removed: 1 });
+    const events = await t.run((ctx) => ctx.db.query("events").collect());
+    expect(events.map((event) => [event.orgId, event.status])).toEqual([
+      [orgId, "removed"],
+      [otherId, "listed"],
+    ]);
   });
 
-  test("takes the same id twice for one event, as it was listed last", async ({ luma }) => {
+  test("of an event that two calendars manage shows it on both pages, without a write a day", async ({
+    luma,
+  }) => {
     const t = startEngine();
-    const orgId = await connectedOrg(t);
-    luma.setCalendar(KEY, [
-      aWireEvent({ name: "Earlier" }),
-      aWireEvent({ id: "evt-2" }),
-      aWireEvent({ name: "Later" }),
-    ]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 2, inserted: 2 });
-    expect((await storedEvents(t)).get("evt-1")?.title).toBe("Later");
+    const orgIds = [await connectedOrg(t), await connectedOrg(t, "Other", "key-2")];
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, [aWireEvent()]);
+    for (const orgId of orgIds) await syncOrg(t, luma, orgId);
+    for (const orgId of orgIds) {
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 1, described: 0 });
+      const page = await t.query(api.events.queries.getOrgEvents, { orgId, now: NOW });
+      expect(page?.upcoming).toMatchObject([{ orgId, description: "What happens at evt-1" }]);
+    }
+  });
+
+  test("of two organizations with one calendar mirrors it for both", async ({ luma }) => {
+    const t = startEngine();
+    luma.setCalendar(KEY, wireEvents(3));
+    for (const orgId of [await connectedOrg(t), await connectedOrg(t, "Chapter")]) {
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 3, described: 3 });
+    }
+  });
+
+  test("writes a list or an object that is mirrored only when its value differs", async () => {
+    const { isSameEvent } = await import("../convex/events/changes");
+    const event = aMirroredEvent();
+    const withTags = (...tags: string[]) => ({ ...event, location: { tags } as never });
+    expect(isSameEvent(withTags("a", "b"), withTags("a", "b"))).toBe(true);
+    expect(isSameEvent(withTags("a", "b"), withTags("b", "a"))).toBe(false);
   });
 });
 
@@ -203,6 +238,7 @@ describe("an entry that cannot be read", () => {
       unchanged: 0,
       removed: 1,
       invalid: 1,
+      described: 0,
     });
     const stored = await storedEvents(t);
     expect(stored.get("evt-1")).toMatchObject({ status: "listed", title: "Event evt-1" });
@@ -248,7 +284,9 @@ describe("an entry that cannot be read", () => {
     await syncOrg(t, luma, orgId);
     expect(logged()).toHaveLength(1);
     const [line] = logged();
-    expect(line).toContain("fetched 0, inserted 0, updated 0, unchanged 0, removed 0, invalid 25");
+    expect(line).toContain(
+      "fetched 0, inserted 0, updated 0, unchanged 0, removed 0, invalid 25, described 0",
+    );
     expect(line).toContain("evt-19 (name: ");
     expect(line).not.toContain("evt-20 ");
     expect(line).toContain("and 5 more");
@@ -274,9 +312,10 @@ describe("a sync that fails", () => {
     luma.answerNext(luma.answer);
     luma.answerNext(luma.answer);
     luma.answerNext(status(400, { message: `no such cursor for ${KEY}` }));
-    const reason = await reasonOf(syncOrg(t, luma, orgId));
-    expect(reason).toContain('Organization "Acme" was not synced: lu.ma answered 400');
-    expect(reason).toContain("page 3 (1 attempt)");
+    const { message: reason, ...rest } = await failureOf(syncOrg(t, luma, orgId));
+    expect(rest).toEqual({ kind: "lasting" });
+    expect(reason).toContain('Organization "Acme" was not synced: 127.0.0.1:');
+    expect(reason).toContain('answered 400 for page 3 (1 attempt): "no such cursor for [API key]"');
     expect(reason).not.toContain(KEY);
     expect(await getOrg(t, orgId)).toEqual({ ...org, eventsSyncError: reason });
     expect(await storedEvents(t)).toEqual(events);
@@ -296,46 +335,54 @@ describe("a sync that fails", () => {
     const t = startEngine();
     const orgId = await connectedOrg(t);
     await t.run((ctx) => ctx.db.delete("organizations", orgId));
-    expect(await reasonOf(syncOrg(t, luma, orgId))).toContain(
-      `no organization with the id ${orgId}`,
-    );
+    const failure = await failureOf(syncOrg(t, luma, orgId));
+    expect(failure.kind).toBe("lasting");
+    expect(failure.message).toContain(`no organization with the id ${orgId}`);
   });
 
   test("because there is no key says what to do", async ({ luma }) => {
     const t = startEngine();
     for (const lumaApiKey of [undefined, " "]) {
       const orgId = await insertOrg(t, { name: "Acme", lumaApiKey });
-      const reason = await reasonOf(syncOrg(t, luma, orgId));
-      expect(reason).toContain('"Acme" has no lu.ma API key');
-      expect(reason).toContain("setLumaConfig");
+      const { message, kind } = await failureOf(syncOrg(t, luma, orgId));
+      expect(kind).toBe("lasting");
+      expect(message).toContain('"Acme" has no lu.ma API key');
+      expect(message).toContain("setLumaConfig");
       expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
     }
     expect(luma.requests).toEqual([]);
   });
 
-  test("because Convex did not let it write says so, and the next one completes it", async ({
-    luma,
-  }) => {
-    let failures = 1;
-    const t = startEngine({
-      "events/mutations": {
-        ...eventMutations,
-        upsertEvents: failing(eventMutations.upsertEvents, () => failures-- > 0),
-      },
-    });
+  test.for<[string, Answer, number]>([
+    ["429 four times", status(429, "", { "retry-after": "1" }), 4],
+    ["503 four times", status(503), 4],
+    ["HTML with 403", status(403, "<h1>Blocked</h1>"), 1],
+  ])("because of %s fails in passing", async ([, answer, times], { luma }) => {
+    const t = startEngine();
     const orgId = await connectedOrg(t);
-    luma.setCalendar(KEY, wireEvents(3));
-    const reason = await reasonOf(syncOrg(t, luma, orgId));
-    expect(reason).toContain('Organization "Acme" was not synced: Convex did not let it finish');
-    expect(reason).toContain("The next sync completes it.");
-    expect(reason).not.toContain(KEY);
-    const org = await getOrg(t, orgId);
-    expect(org.eventsSyncError).toBe(reason);
-    expect(org).not.toHaveProperty("eventsLastSynced");
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 3 });
+    for (let i = 0; i < times; i += 1) luma.answerNext(answer);
+    expect(await failureOf(syncOrg(t, luma, orgId))).toEqual({
+      kind: "passing",
+      message: (await getOrg(t, orgId)).eventsSyncError,
+    });
+  });
+
+  test("because of the key names the variable that it came from", async ({ luma }) => {
+    const t = startEngine();
+    vi.stubEnv("LUMA_API_KEY_ACME", "wrong");
+    const stored = await connectedOrg(t, "Stored", "wrong");
+    const inVariable = await connectedOrg(t, "Variable", "env:LUMA_API_KEY_ACME");
+    expect(await reasonOf(syncOrg(t, luma, stored))).toContain(
+      "The key in its lumaApiKey is wrong, or its calendar has no Luma Plus: take the key from the calendar's " +
+        "settings on lu.ma, and set it with orgs/mutations:setLumaConfig.",
+    );
+    expect(await reasonOf(syncOrg(t, luma, inVariable))).toContain(
+      "The key in the environment variable LUMA_API_KEY_ACME is wrong",
+    );
   });
 
   test("tells its reason also when that cannot be written down", async ({ luma }) => {
+    vi.spyOn(console, "error").mockReturnValue();
     const t = startEngine({
       "events/mutations": {
         ...eventMutations,
@@ -344,6 +391,90 @@ describe("a sync that fails", () => {
     });
     const orgId = await connectedOrg(t);
     expect(await reasonOf(syncOrg(t, luma, orgId))).toContain("rejected the API key");
+    expect(vi.mocked(console.error).mock.calls.join()).toContain("rejected the API key");
+  });
+});
+
+describe("what Convex refuses", () => {
+  const steps: [string, object, string][] = [
+    ["events/turns", turns, "beginSync"],
+    ["orgs/queries", orgQueries, "getById"],
+    ["events/queries", eventQueries, "getStoredWindow"],
+    ["events/mutations", eventMutations, "upsertEvents"],
+    ["events/mutations", eventMutations, "markEventsRemoved"],
+    ["events/mutations", eventMutations, "updateOrgSyncTimestamp"],
+    ["events/mutations", eventMutations, "describeEvents"],
+  ];
+  /** An engine on which one function fails so many times, after as many times as it works. */
+  function startRefusing([path, module, name]: [string, object, string], times: number) {
+    let left = 0;
+    const registered = (module as Record<string, object>)[name];
+    if (registered === undefined) throw new Error(`there is no ${name}`);
+    const t = startEngine({
+      [path]: { ...module, [name]: failing(registered, () => left-- > 0) },
+    });
+    return { t, refuse: () => (left = times) };
+  }
+
+  async function startWithChanges(luma: LumaServer, step: [string, object, string], times: number) {
+    const { t, refuse } = startRefusing(step, times);
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, wireEvents(2));
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(KEY, [
+      aWireEvent({ id: "evt-0", name: "Renamed" }),
+      aWireEvent({ id: "new" }),
+    ]);
+    refuse();
+    return { t, orgId };
+  }
+
+  test.for(steps)("twice in %s is tried again after 1 and 3 s: $2", async (step, { luma }) => {
+    const { t, orgId } = await startWithChanges(luma, step, 2);
+    const startedAt = Date.now();
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({
+      inserted: 1,
+      updated: 1,
+      removed: 1,
+      described: 1,
+    });
+    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(4_000);
+    expect(Date.now() - startedAt).toBeLessThan(6_000);
+  });
+
+  test.for(steps.slice(2, 6))(
+    "three times in %s fails in passing, and the next sync completes it: $2",
+    async (step, { luma }) => {
+      const { t, orgId } = await startWithChanges(luma, step, 3);
+      const { message, kind } = await failureOf(syncOrg(t, luma, orgId));
+      expect(kind).toBe("passing");
+      expect(message).toBe(
+        'Organization "Acme" was not synced: Convex refused a step of it ' +
+          "(Uncaught Error: conflict near [API key]). Sync again.",
+      );
+      expect((await getOrg(t, orgId)).eventsSyncError).toBe(message);
+      const result = await syncOrg(t, luma, orgId);
+      expect(result.fetched).toBe(2);
+      expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
+    },
+  );
+
+  test.for(steps.slice(0, 2))(
+    "three times before the key is known is not quoted, for it may hold the key: %s",
+    async (step, { luma }) => {
+      const { t, orgId } = await startWithChanges(luma, step, 3);
+      const { message, kind } = await failureOf(syncOrg(t, luma, orgId));
+      expect(kind).toBe("passing");
+      expect(message).toContain(" was not synced: Convex refused a step of it. Sync again.");
+    },
+  );
+
+  test("of the descriptions ends that step, and not the sync", async ({ luma }) => {
+    vi.spyOn(console, "log");
+    const { t, orgId } = await startWithChanges(luma, steps[6] ?? ["", {}, ""], 3);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 0 });
+    expect(logged().at(-1)).toContain("asked for, ended by Organization");
+    expect((await storedEvents(t)).get("new")).not.toHaveProperty("description");
   });
 });
 
@@ -360,7 +491,7 @@ describe("a key in an environment variable", () => {
 
   test.for<[string, string, string]>([
     ["that is not set", "env:LUMA_API_KEY_ACME", "LUMA_API_KEY_ACME is not set"],
-    ["of another name", "env:AWS_SECRET", "does not start with LUMA_API_KEY"],
+    ["of another name", "env:AWS_SECRET", "the name of a variable that starts with LUMA_API_KEY"],
   ])("%s is a clear error, and nothing is sent", async ([, lumaApiKey, expected], { luma }) => {
     vi.stubEnv("AWS_SECRET", "other-secret");
     const t = startEngine();
@@ -385,113 +516,277 @@ describe("a key in an environment variable", () => {
   });
 });
 
-describe("an organization that goes away while it is synced", () => {
-  async function goingAway(
-    luma: LumaServer,
-    leave: (t: Engine, orgId: Id<"organizations">) => Promise<void>,
-  ) {
-    const t = startEngine();
-    const orgId = await connectedOrg(t);
-    luma.setCalendar(KEY, wireEvents(3));
-    whileFetching(luma, () => leave(t, orgId));
-    const reason = await reasonOf(syncOrg(t, luma, orgId));
-    expect((await storedEvents(t)).size).toBe(0);
-    return reason;
-  }
-
-  test("because it is deleted leaves no events", async ({ luma }) => {
-    const reason = await goingAway(luma, async (t, orgId) => {
-      await t.run((ctx) => ctx.db.delete("organizations", orgId));
-    });
-    expect(reason).toContain("no organization with the id");
+/** `happen` comes to pass in the middle of a sync, whose listing was fetched already. */
+async function syncWhile(
+  t: Engine,
+  luma: LumaServer,
+  orgId: Id<"organizations">,
+  happen: () => Promise<unknown>,
+  answer = luma.answer,
+) {
+  luma.answerNext((response, request) => {
+    void luma.waitFor(happen()).then(() => answer(response, request));
   });
+  return await syncOrg(t, luma, orgId);
+}
 
-  test("because it is disconnected leaves no events and no error", async ({ luma }) => {
-    const reason = await goingAway(luma, async (t, orgId) => {
-      await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaApiKey: null });
-    });
-    expect(reason).toContain('"Acme" was disconnected');
-  });
+describe("a sync that is ended", () => {
+  const { setLumaConfig } = internal.orgs.mutations;
+  const ends: [string, string, (t: Engine, orgId: Id<"organizations">) => Promise<unknown>][] = [
+    [
+      "by another key",
+      '"Acme" was set while',
+      (t, orgId) => t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-2" }),
+    ],
+    [
+      "by the same key once more",
+      '"Acme" was set while',
+      (t, orgId) => t.mutation(setLumaConfig, { orgId, lumaApiKey: KEY }),
+    ],
+    [
+      "by disconnecting",
+      '"Acme" was disconnected',
+      (t, orgId) => t.mutation(setLumaConfig, { orgId, lumaApiKey: null }),
+    ],
+    [
+      "by a key that is cleared by hand",
+      '"Acme" was disconnected',
+      (t, orgId) => t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: undefined })),
+    ],
+    [
+      "by deleting the organization",
+      "was deleted while",
+      (t, orgId) => t.run((ctx) => ctx.db.delete("organizations", orgId)),
+    ],
+  ];
+
+  test.for(ends)(
+    "%s says so, and writes nothing: no event, no stamp, no error",
+    async (end, { luma }) => {
+      const [, sentence, happen] = end;
+      const t = startEngine();
+      const orgId = await connectedOrg(t);
+      luma.setCalendar(KEY, wireEvents(3));
+      const failure = await failureOf(syncWhile(t, luma, orgId, () => happen(t, orgId)));
+      expect(failure.kind).toBe("ended");
+      expect(failure.message).toContain(sentence);
+      expect((await storedEvents(t)).size).toBe(0);
+      const org = await t.query(internal.orgs.queries.getById, { orgId });
+      expect(org?.eventsLastSynced).toBeUndefined();
+      expect(org?.eventsSyncError).toBeUndefined();
+    },
+  );
+
+  test.for(ends)(
+    "%s says so also when its own fetch fails",
+    async ([, sentence, happen], { luma }) => {
+      const t = startEngine();
+      const orgId = await connectedOrg(t);
+      const syncing = syncWhile(t, luma, orgId, () => happen(t, orgId), failure(401, "No."));
+      const { kind, message } = await failureOf(syncing);
+      expect(kind).toBe("ended");
+      expect(message).toContain(sentence);
+      const org = await t.query(internal.orgs.queries.getById, { orgId });
+      expect(org?.eventsSyncError).toBeUndefined();
+    },
+  );
+
+  test.for(ends)(
+    "%s after its stamp ends well: only descriptions were left",
+    async (end, { luma }) => {
+      const t = startEngine();
+      const orgId = await connectedOrg(t);
+      luma.setCalendar(KEY, wireEvents(3));
+      luma.answerNext(
+        (response, request) => {
+          void luma.waitFor(end[2](t, orgId)).then(() => luma.answer(response, request));
+        },
+        { kind: "event" },
+      );
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 3, described: 0 });
+      for (const event of (await storedEvents(t)).values()) {
+        expect(event).not.toHaveProperty("description");
+      }
+    },
+  );
 });
 
 describe("two syncs of one organization at once", () => {
-  test("leave what one would: no event twice, none lost", async ({ luma }) => {
+  test("leave what the later one found, and the earlier one says that it was overtaken", async ({
+    luma,
+  }) => {
     const t = startEngine();
+    vi.spyOn(console, "log");
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, wireEvents(250));
     const sync = () => t.action(internal.events.sync.syncOrgEvents, { orgId });
     const both = await settle(Promise.all([sync(), sync()]), luma.activity);
-    expect(both.map((counts) => counts.fetched)).toEqual([250, 250]);
-    expect(both[0].inserted + both[1].inserted).toBe(250);
-    const events = await t.run((ctx) => ctx.db.query("events").collect());
-    expect(events).toHaveLength(250);
-    expect(new Set(events.map((event) => event.lumaEventId)).size).toBe(250);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 250 });
+    expect(both).toMatchObject([
+      { fetched: 250, inserted: 0, isOvertaken: true },
+      { fetched: 250, inserted: 250 },
+    ]);
+    expect(both[1]).not.toHaveProperty("isOvertaken");
+    expect(logged().some((line) => line.includes("A later sync of the organization"))).toBe(true);
+    expect(await t.run((ctx) => ctx.db.query("events").collect())).toHaveLength(250);
   });
 
-  test("the older one writes nothing once the newer one has finished", async ({ luma }) => {
-    const t = startEngine();
-    vi.spyOn(console, "log");
-    const orgId = await connectedOrg(t);
-    luma.setCalendar(KEY, wireEvents(3));
-    await syncOrg(t, luma, orgId);
-
-    // The older one's answer is already on its way when an event is hidden, one cancelled and one announced.
-    const listing = { entries: wireEvents(3), has_more: false };
-    luma.answerNext((response, request) => {
-      luma.setCalendar(KEY, [
-        aWireEvent({ id: "evt-0", visibility: "private" }),
-        aWireEvent({ id: "evt-1" }),
-        aWireEvent({ id: "evt-9" }),
-      ]);
-      vi.setSystemTime(Date.now() + 1_000);
-      const newer = t.action(internal.events.sync.syncOrgEvents, { orgId });
-      void luma.waitFor(newer).then(() => status(200, listing)(response, request));
-    });
-    const older = await syncOrg(t, luma, orgId);
-    expect(older).toMatchObject({ fetched: 3, inserted: 0, updated: 0, removed: 0 });
-    expect(logged().at(-1)).toContain("Overtaken");
-    const statuses = [...(await storedEvents(t))].map(([id, event]) => `${id} ${event.status}`);
-    expect(statuses).toEqual(["evt-0 unlisted", "evt-1 listed", "evt-2 removed", "evt-9 listed"]);
-    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(NOW + 1_000);
-  });
-
-  test("the older one's failure does not count once the newer one has finished", async ({
-    luma,
-  }) => {
-    const t = startEngine();
-    const orgId = await connectedOrg(t);
-    luma.setCalendar(KEY, wireEvents(3));
-    luma.answerNext((response, request) => {
-      vi.setSystemTime(Date.now() + 1_000);
-      const newer = t.action(internal.events.sync.syncOrgEvents, { orgId });
-      void luma.waitFor(newer).then(() => status(403)(response, request));
-    });
-    expect(await reasonOf(syncOrg(t, luma, orgId))).toContain("rejected the API key");
-    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
-  });
-
-  test("the newer one writes what it found although the older one has finished meanwhile", async ({
+  test("the earlier one writes nothing once the later one has begun, although that fetches for long", async ({
     luma,
   }) => {
     const t = startEngine();
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, wireEvents(2));
-    let newer: Promise<unknown> = Promise.resolve();
-    luma.answerNext((response, request) => {
-      vi.setSystemTime(Date.now() + 1_000);
-      luma.answerNext((lateResponse, lateRequest) => {
-        const renamed = wireEvents(2, () => ({ name: "Renamed" }));
-        status(200, { entries: wireEvents(2), has_more: false })(response, request);
-        setTimeout(() => {
-          status(200, { entries: renamed, has_more: false })(lateResponse, lateRequest);
-        }, 5_000);
-      });
-      newer = t.action(internal.events.sync.syncOrgEvents, { orgId });
-    });
     await syncOrg(t, luma, orgId);
-    await settle(newer);
-    expect((await storedEvents(t)).get("evt-0")?.title).toBe("Renamed");
-    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(NOW + 1_000);
+    luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", visibility: "private" })]);
+    let later: Promise<unknown> = Promise.resolve();
+    const earlier = await syncWhile(
+      t,
+      luma,
+      orgId,
+      async () => {
+        luma.answerNext((response, request) => {
+          setTimeout(() => luma.answer(response, request), 20_000);
+        });
+        const requests = luma.requests.length;
+        later = t.action(internal.events.sync.syncOrgEvents, { orgId });
+        await vi.waitUntil(() => luma.requests.length > requests);
+      },
+      status(200, { entries: wireEvents(2, () => ({ name: "Old" })), has_more: false }),
+    );
+    expect(earlier).toMatchObject({ fetched: 2, updated: 0, removed: 0, isOvertaken: true });
+    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(NOW);
+    await settle(later, luma.activity);
+    const statuses = [...(await storedEvents(t))].map(([id, event]) => `${id} ${event.status}`);
+    expect(statuses).toEqual(["evt-0 unlisted", "evt-1 removed"]);
+    expect((await getOrg(t, orgId)).eventsLastSynced).toBeGreaterThan(NOW);
+  });
+
+  test("the earlier one's failure does not count", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, []);
+    const later = () => t.action(internal.events.sync.syncOrgEvents, { orgId });
+    const earlier = await syncWhile(t, luma, orgId, later, failure(403, "No."));
+    expect(earlier).toMatchObject({ fetched: 0, inserted: 0, isOvertaken: true });
+    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
+    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(NOW);
+  });
+
+  test("the earlier one that was overtaken between its writes counts what it wrote", async ({
+    luma,
+  }) => {
+    let writes = 0;
+    const upsertEvents = withHandler(eventMutations.upsertEvents, (handler) => (...args) => {
+      writes += 1;
+      return handler(...args);
+    });
+    const t = startEngine({ "events/mutations": { ...eventMutations, upsertEvents } });
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, wireEvents(250));
+    const earlier = t.action(internal.events.sync.syncOrgEvents, { orgId });
+    await passTimeUntil(() => writes === 1, luma.activity);
+    await beginSync(t, orgId);
+    expect(await settle(earlier, luma.activity)).toMatchObject({
+      fetched: 250,
+      inserted: 100,
+      isOvertaken: true,
+    });
+    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsLastSynced");
+  });
+
+  test("no time stamp stops a sync, not even one in the future", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    await t.run((ctx) =>
+      ctx.db.patch("organizations", orgId, { eventsLastSynced: NOW + 365 * DAY_MS }),
+    );
+    luma.setCalendar(KEY, wireEvents(1));
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1 });
+    expect((await getOrg(t, orgId)).eventsLastSynced).toBe(NOW);
+  });
+});
+
+describe("a sync's writes", () => {
+  test("take at most 1 MiB of whole documents each, and as much time as at 1 MiB a second", async ({
+    luma,
+  }) => {
+    const MIB = 1024 * 1024;
+    const written: { bytes: number; at: number }[] = [];
+    let t: Engine | undefined;
+    const weigh = (registered: object) =>
+      withHandler(registered, (handler) => {
+        return (async (ctx: { db: object }, args: { events?: unknown[]; eventIds?: unknown[] }) => {
+          let bytes = 0;
+          const db = ctx.db as Record<string, (...args: unknown[]) => Promise<unknown>>;
+          const weighed = new Proxy(db, {
+            get:
+              (target, name: string) =>
+              async (...call: unknown[]) => {
+                const result = await target[name]?.(...call);
+                if (name === "insert" || name === "patch") {
+                  const id = name === "insert" ? result : call[1];
+                  const document = await target.get?.("events", id);
+                  bytes += getDocumentSize(document as Record<string, Value>);
+                }
+                return result;
+              },
+          });
+          const query = (...call: unknown[]) => db.query?.(...call);
+          const result = await (handler as unknown as (ctx: object, args: object) => unknown)(
+            { ...ctx, db: Object.assign(Object.create(weighed) as object, { query }) },
+            args,
+          );
+          if (bytes > 0) written.push({ bytes, at: Date.now() });
+          return result;
+        }) as never;
+      });
+    t = startEngine({
+      "events/mutations": {
+        ...eventMutations,
+        upsertEvents: weigh(eventMutations.upsertEvents),
+        markEventsRemoved: weigh(eventMutations.markEventsRemoved),
+        describeEvents: weigh(eventMutations.describeEvents),
+      },
+    });
+    const orgId = await connectedOrg(t);
+    const long = { description: "語".repeat(50_000) };
+    luma.setCalendar(
+      KEY,
+      wireEvents(30, () => long),
+    );
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(
+      KEY,
+      wireEvents(30, () => ({ ...long, name: "Renamed" })),
+    );
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(KEY, []);
+    await syncOrg(t, luma, orgId);
+    // 30 events inserted at once; 30 descriptions; 30 renamed and 30 removed, which writes the descriptions again.
+    expect(written).toHaveLength(1 + 30 + 5 + 5);
+    expect(Math.max(...written.map(({ bytes }) => bytes))).toBeLessThanOrEqual(MIB);
+    for (const { at } of written) {
+      const inSecond = written.filter((other) => other.at >= at && other.at < at + 1_000);
+      expect(inSecond.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(2 * MIB);
+    }
+  });
+
+  test("are given up when events are left to write 7 minutes 30 after it began", async ({
+    luma,
+  }) => {
+    const slow = withHandler(eventMutations.upsertEvents, (handler) => {
+      return (async (...args: never[]) => {
+        vi.setSystemTime(Date.now() + 4 * MINUTE_MS);
+        return (await handler(...args)) as unknown;
+      }) as never;
+    });
+    const t = startEngine({ "events/mutations": { ...eventMutations, upsertEvents: slow } });
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, wireEvents(250));
+    const { message, kind } = await failureOf(syncOrg(t, luma, orgId));
+    expect(kind).toBe("passing");
+    expect(message).toContain('"Acme" was not synced: 7 minutes 30 after it began');
+    expect((await storedEvents(t)).size).toBe(200);
+    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsLastSynced");
   });
 });

@@ -1,24 +1,20 @@
 /**
- * Reads a calendar's whole listing from lu.ma: endpoints, pages and their bounds. It returns a complete
- * listing or throws: nothing that went wrong looks like an empty calendar. No database.
+ * Reads from lu.ma: a calendar's whole listing, or one event's description, or a LumaError. Nothing that went wrong
+ * looks like an empty calendar. lu.ma's own names and formats stay behind this file. No database.
  */
-import { milliseconds } from "date-fns";
-import { LumaError } from "./luma/error";
-import { toMirroredEvent } from "./luma/mapping";
-import { pause, requestPage } from "./luma/request";
-import { lumaPage, readEntry, type InvalidEntry } from "./luma/wire";
+import type { LumaKey } from "../orgs/lumaKey";
+import {
+  getAddresses,
+  getAddressHint,
+  toEventUrl,
+  toPageUrl,
+  type LumaAddress,
+} from "./luma/addresses";
+import { combineErrors, LumaError, SYNC_LATER } from "./luma/error";
+import { toDescription, toMirroredEvent } from "./luma/mapping";
+import { pause, requestJson } from "./luma/request";
+import { lumaPage, readDescription, readEntry, type InvalidEntry } from "./luma/wire";
 import type { MirroredEvent } from "./validators";
-
-/**
- * The endpoint's two addresses: the one this module was planned for, then the only one in Luma's documentation
- * of August 2026, which says that older ones "remain available for backward compatibility".
- */
-const ENDPOINTS = [
-  "https://public-api.lu.ma/public/v1/calendar/list-events",
-  "https://public-api.luma.com/v1/calendars/events/list",
-];
-/** Replaces both, for tests, demos and proxies. */
-const ENDPOINT_VARIABLE = "LUMA_LIST_EVENTS_URL";
 
 /** What is asked for; the server caps it at a number that it does not tell. */
 const PAGE_SIZE = 100;
@@ -26,34 +22,38 @@ const PAGE_SIZE = 100;
 const MAX_PAGES = 200;
 /** Keeps well below lu.ma's 200 requests a minute (its documentation, "Rate limits"). */
 const PAGE_PAUSE_MS = 200;
-/** A full run's action takes an organization on in its first 2 minutes and must be done after 10. */
-const FETCH_TIMEOUT_MS = milliseconds({ minutes: 7 });
+/** The 429 of one page at which it is given up. */
+const MAX_RATE_LIMITED = 4;
 
 /** A complete listing, ready to be stored. */
 export type LumaListing = {
   /** By lu.ma id: the same id twice is one event, as it was listed last. */
   events: Map<string, MirroredEvent>;
   invalid: InvalidEntry[];
+  /** Where it came from. */
+  address: LumaAddress;
+};
+
+type ListingRequest = {
+  key: LumaKey;
+  /** The events' start, ms since 1970, UTC. */
+  after: number;
+  before: number;
+  /** When to give up, ms since 1970, waits included. */
+  deadline: number;
 };
 
 /**
- * Every event that the key's calendar manages and that starts between `after` and `before` (ms since 1970,
- * UTC), whatever its visibility. Takes 7 minutes at most, waits included.
+ * Every event that the key's calendar manages and that starts between `after` and `before`, whatever its visibility.
  *
  * @throws LumaError with a reason for an administrator, without the key.
  */
-export async function fetchLumaEvents(request: {
-  apiKey: string;
-  after: number;
-  before: number;
-}): Promise<LumaListing> {
-  const { apiKey } = request;
-  const deadline = Date.now() + FETCH_TIMEOUT_MS;
-  const listing: LumaListing = { events: new Map(), invalid: [] };
+export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
+  const { address, page: firstPage } = await fetchFirstPage(request);
+  const listing: LumaListing = { events: new Map(), invalid: [], address };
   const usedCursors = new Set<string>();
-  let { endpoint, json } = await requestFirstPage(request, deadline);
+  let page = firstPage;
   for (let pageNumber = 1; ; pageNumber += 1) {
-    const page = readPage(json, pageNumber);
     for (const entry of page.entries) {
       const read = readEntry(entry);
       if ("event" in read) listing.events.set(read.event.id, toMirroredEvent(read.event));
@@ -62,77 +62,93 @@ export async function fetchLumaEvents(request: {
     if (!page.has_more) return listing;
 
     const cursor = page.next_cursor;
-    if (!cursor) {
-      throw new LumaError(`page ${pageNumber} has a next one, but lu.ma gave no cursor for it.`);
-    }
+    if (!cursor) throw oddity(`page ${pageNumber} has a next one, but lu.ma gave no cursor for it`);
     if (usedCursors.has(cursor)) {
-      throw new LumaError(`lu.ma gave the cursor of page ${pageNumber} a second time.`);
+      throw oddity(`lu.ma gave the cursor of page ${pageNumber} a second time`);
     }
-    if (pageNumber === MAX_PAGES) {
-      throw new LumaError(`lu.ma's listing has more than ${MAX_PAGES} pages.`);
-    }
+    if (pageNumber === MAX_PAGES) throw oddity(`lu.ma's listing has more than ${MAX_PAGES} pages`);
     usedCursors.add(cursor);
-    await pause(PAGE_PAUSE_MS, deadline);
-    const url = toPageUrl(endpoint, request, cursor);
-    const label = `page ${pageNumber + 1}`;
-    const answer = await requestPage({ url, apiKey, label, deadline });
-    if ("gone" in answer) throw new LumaError(`the listing broke off: ${answer.gone}.`);
-    json = answer.json;
+    await pause(PAGE_PAUSE_MS, request.deadline);
+    page = await fetchPage(request, address, pageNumber + 1, cursor);
   }
 }
 
-/** Finds the endpoint that is still there, by its first page. */
-async function requestFirstPage(
-  request: { apiKey: string; after: number; before: number },
-  deadline: number,
-): Promise<{ endpoint: URL; json: unknown }> {
-  const gone: string[] = [];
-  for (const endpoint of getEndpoints()) {
-    const url = toPageUrl(endpoint, request);
-    const answer = await requestPage({ url, apiKey: request.apiKey, label: "page 1", deadline });
-    if ("json" in answer) return { endpoint, json: answer.json };
-    gone.push(`${endpoint.host}: ${answer.gone}`);
+type LumaPage = ReturnType<typeof lumaPage.parse>;
+
+/** Finds the address that answers, by its first page. */
+async function fetchFirstPage(
+  request: ListingRequest,
+): Promise<{ address: LumaAddress; page: LumaPage }> {
+  const errors: LumaError[] = [];
+  for (const address of getAddresses()) {
+    try {
+      return { address, page: await fetchPage(request, address, 1) };
+    } catch (error) {
+      if (!(error instanceof LumaError)) throw error;
+      errors.push(error);
+      if (error.consequences.isFinal) break;
+    }
   }
-  throw new LumaError(
-    `lu.ma's list of events could not be fetched. ${gone.join("; ")}. Sync again later; if that does not help, look ` +
-      `whether lu.ma has moved its API, and set ${ENDPOINT_VARIABLE} to where it is now.`,
-  );
+  throw combineErrors(errors);
 }
 
-function getEndpoints(): URL[] {
-  const replacement = process.env[ENDPOINT_VARIABLE]?.trim();
-  if (!replacement) return ENDPOINTS.map((endpoint) => new URL(endpoint));
-  try {
-    const url = new URL(replacement);
-    // fetch refuses a URL with a user's name or password.
-    if (/^https?:$/.test(url.protocol) && !url.username && !url.password) return [url];
-  } catch {
-    // Said below.
-  }
-  throw new LumaError(
-    `the environment variable ${ENDPOINT_VARIABLE} is not an http(s) URL (without a user's name in it). ` +
-      "Correct it, or remove it to ask lu.ma itself.",
-  );
-}
-
-function toPageUrl(endpoint: URL, window: { after: number; before: number }, cursor?: string): URL {
-  const url = new URL(endpoint);
-  url.searchParams.set("after", new Date(window.after).toISOString());
-  url.searchParams.set("before", new Date(window.before).toISOString());
-  url.searchParams.set("pagination_limit", String(PAGE_SIZE));
-  url.searchParams.set("sort_column", "start_at");
-  url.searchParams.set("sort_direction", "asc");
-  if (cursor !== undefined) url.searchParams.set("pagination_cursor", cursor);
-  return url;
-}
-
-function readPage(json: unknown, pageNumber: number) {
+async function fetchPage(
+  { key, after, before, deadline }: ListingRequest,
+  address: LumaAddress,
+  pageNumber: number,
+  cursor?: string,
+): Promise<LumaPage> {
+  const url = toPageUrl(address, { after, before, size: PAGE_SIZE, cursor });
+  const label = `page ${pageNumber}`;
+  const json = await requestJson({ url, key, label, deadline, maxRateLimited: MAX_RATE_LIMITED });
   const page = lumaPage.safeParse(json);
   if (page.success) return page.data;
-  const fields = [
-    ...new Set(page.error.issues.map((issue) => issue.path.join(".") || "all of it")),
-  ];
+  const wrong = page.error.issues.map((issue) => issue.path.join(".") || "all of it");
   throw new LumaError(
-    `lu.ma answered page ${pageNumber} with JSON that is not a list of events (wrong: ${fields.join(", ")}).`,
+    `${url.host} answered ${label} with JSON that is not a list of events (wrong: ${[...new Set(wrong)].join(", ")})`,
+    {
+      kind: "lasting",
+      advice:
+        getAddressHint() ||
+        "lu.ma may have changed its API: look for a newer version of this module.",
+    },
   );
+}
+
+/** What lu.ma should not do, and may not do the next time. */
+function oddity(what: string): LumaError {
+  return new LumaError(what, {
+    kind: "passing",
+    advice: `${SYNC_LATER}${getAddressHint()}`,
+  });
+}
+
+/**
+ * One event's description, ready to be stored: empty when lu.ma has none, `null` when it cannot be had of this event, and
+ * asking again would not help.
+ *
+ * @throws LumaError when it is of no use to ask for others now.
+ */
+export async function fetchLumaDescription(request: {
+  key: LumaKey;
+  address: LumaAddress;
+  lumaEventId: string;
+  deadline: number;
+}): Promise<string | null> {
+  const { key, address, lumaEventId, deadline } = request;
+  const url = toEventUrl(address, lumaEventId);
+  const label = "a description";
+  try {
+    const json = await requestJson({ url, key, label, deadline, maxRateLimited: 1 });
+    const description = readDescription(json);
+    return description === null ? null : toDescription(description);
+  } catch (error) {
+    if (error instanceof LumaError && isOfOneEvent(error.consequences.status)) return null;
+    throw error;
+  }
+}
+
+/** A redirect, or a 4xx that does not concern the key. */
+function isOfOneEvent(status: number | undefined): boolean {
+  return status !== undefined && status >= 300 && status < 500 && status !== 401 && status !== 429;
 }

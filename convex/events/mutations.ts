@@ -1,139 +1,197 @@
 /** All writes to the mirror: events, and what an organization remembers of its last sync. */
-import { v } from "convex/values";
+import { ConvexError, v } from "convex/values";
+import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
-import { internalMutation, type MutationCtx } from "../_generated/server";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
+import { getOrg, orgId, patchOrg, requireOrg, toShownOrg, type Org, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
-import { isOvertaken, maySyncWrite, requireOrg } from "./syncGuard";
-import { mirroredEvent, upsertCounts, type MirroredEvent, type UpsertCounts } from "./validators";
+import { MAX_WRITE_BYTES } from "./pacing";
+import { forgetTurns, requireTurn } from "./turns";
+import {
+  eventDescription,
+  mirroredEvent,
+  pick,
+  upsertCounts,
+  type MirroredEvent,
+  type UpsertCounts,
+} from "./validators";
+import { within } from "./views/boundedReads";
 
 /**
- * Writes events that differ from what is stored, looked up by their lu.ma ids: inserts new ones, replaces changed
- * ones (a field that lu.ma cleared is cleared here too), moves one that changed calendars to its new
- * organization, and leaves the others untouched.
+ * The number of the sync that writes, from turns.ts. With it, nothing is written once that sync is ended or overtaken
+ * (ConvexError with FailureData); without it, the mutation always writes.
+ */
+const syncNumber = v.optional(v.number());
+
+/**
+ * Writes the organization's events that differ from what is stored, looked up by their lu.ma ids: inserts new ones,
+ * updates changed ones (a field that lu.ma cleared is cleared here too), and leaves the others untouched. Descriptions
+ * and the app's own fields stay. The caller keeps within Convex's limits; 100 events and 1 MiB are well inside.
  *
- * `syncStartedAt` (ms) is when the calling sync began: given, nothing that a later sync has finished or written is
- * overwritten. The caller keeps within Convex's limits; 100 events and 4 MiB are well inside.
- *
- * @throws ConvexError when there is no such organization or, in a sync, when it was disconnected.
+ * @throws ConvexError when there is no such organization.
  */
 export const upsertEvents = internalMutation({
-  args: {
-    orgId: v.id("organizations"),
-    events: v.array(mirroredEvent),
-    syncStartedAt: v.optional(v.number()),
-  },
+  args: { orgId, events: v.array(mirroredEvent), syncNumber },
   returns: upsertCounts,
-  handler: async (ctx, { orgId, events, syncStartedAt }) => {
+  handler: async (ctx, { orgId, events, syncNumber }) => {
+    await requireMayWrite(ctx, orgId, syncNumber);
     const counts: UpsertCounts = { inserted: 0, updated: 0, unchanged: 0 };
-    if (syncStartedAt === undefined) {
-      await requireOrg(ctx, orgId);
-    } else if (!(await maySyncWrite(ctx, orgId, syncStartedAt))) {
-      return { ...counts, unchanged: events.length };
-    }
-    for (const event of events) {
-      counts[await upsertEvent(ctx, orgId, event, syncStartedAt)] += 1;
-    }
+    for (const event of events) counts[await upsertEvent(ctx, orgId, event)] += 1;
     return counts;
   },
 });
 
 async function upsertEvent(
   ctx: MutationCtx,
-  orgId: Id<"organizations">,
+  orgId: OrgId,
   event: MirroredEvent,
-  syncStartedAt: number | undefined,
 ): Promise<keyof UpsertCounts> {
-  const stored = await ctx.db
-    .query("events")
-    .withIndex("by_luma_id", (q) => q.eq("lumaEventId", event.lumaEventId))
-    .first();
-  const document = { ...event, orgId, syncedAt: Date.now(), syncStartedAt };
+  const stored = await findEvent(ctx, orgId, event.lumaEventId);
+  // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
+  const fields = { ...pick(mirroredEvent, event), syncedAt: Date.now() };
   if (stored === null) {
-    await ctx.db.insert("events", document);
+    await ctx.db.insert("events", { ...fields, orgId });
     return "inserted";
   }
-  if (isSameEvent(stored, orgId, event) || isFromLaterSync(stored, syncStartedAt)) {
-    return "unchanged";
-  }
-  await ctx.db.replace("events", stored._id, document);
+  if (isSameEvent(stored, event)) return "unchanged";
+  await ctx.db.patch("events", stored._id, fields);
   return "updated";
 }
 
 /**
  * Marks events that lu.ma no longer lists as removed, and returns how many. They stay in the table: one that comes
- * back is the same document again. An event that meanwhile moved to another organization, or that a later
- * sync wrote, is left alone.
+ * back is the same document again.
  *
- * @throws ConvexError when the organization was deleted or disconnected.
+ * @throws ConvexError when there is no such organization.
  */
 export const markEventsRemoved = internalMutation({
-  args: {
-    orgId: v.id("organizations"),
-    eventIds: v.array(v.id("events")),
-    syncStartedAt: v.number(),
-  },
+  args: { orgId, eventIds: v.array(v.id("events")), syncNumber },
   returns: v.number(),
-  handler: async (ctx, { orgId, eventIds, syncStartedAt }) => {
-    if (!(await maySyncWrite(ctx, orgId, syncStartedAt))) return 0;
+  handler: async (ctx, { orgId, eventIds, syncNumber }) => {
+    await requireMayWrite(ctx, orgId, syncNumber);
     let removed = 0;
     for (const eventId of eventIds) {
       const event = await ctx.db.get("events", eventId);
       if (event?.orgId !== orgId || event.status === "removed") continue;
-      if (isFromLaterSync(event, syncStartedAt)) continue;
-      await ctx.db.patch("events", eventId, {
-        status: "removed",
-        syncedAt: Date.now(),
-        syncStartedAt,
-      });
+      await ctx.db.patch("events", eventId, { status: "removed", syncedAt: Date.now() });
       removed += 1;
     }
     return removed;
   },
 });
 
-function isFromLaterSync(event: Doc<"events">, syncStartedAt: number | undefined): boolean {
-  return (
-    syncStartedAt !== undefined &&
-    event.syncStartedAt !== undefined &&
-    event.syncStartedAt > syncStartedAt
-  );
+/**
+ * Writes descriptions that differ from what is stored, and returns how many were new, changed or cleared. Leaves alone
+ * what is not the organization's, or no longer listed.
+ *
+ * @throws ConvexError when there is no such organization.
+ */
+export const describeEvents = internalMutation({
+  args: { orgId, descriptions: v.array(eventDescription), syncNumber },
+  returns: v.number(),
+  handler: async (ctx, { orgId, descriptions, syncNumber }) => {
+    await requireMayWrite(ctx, orgId, syncNumber);
+    let described = 0;
+    for (const { lumaEventId, description } of descriptions) {
+      const stored = await findEvent(ctx, orgId, lumaEventId);
+      if (stored?.status !== "listed" || stored.description === description) continue;
+      await ctx.db.patch("events", stored._id, { description, syncedAt: Date.now() });
+      // A first answer that is empty says only that lu.ma was asked.
+      if ((stored.description ?? "") !== description) described += 1;
+    }
+    return described;
+  },
+});
+
+async function findEvent(
+  ctx: QueryCtx,
+  orgId: OrgId,
+  lumaEventId: string,
+): Promise<Doc<"events"> | null> {
+  return await ctx.db
+    .query("events")
+    .withIndex("by_luma_id", (q) => q.eq("lumaEventId", lumaEventId).eq("orgId", orgId))
+    .first();
 }
 
 /**
- * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error. Does
- * nothing when a sync that began later has finished already: the stamp never goes back.
+ * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error.
  *
  * @throws ConvexError when there is no such organization.
  */
 export const updateOrgSyncTimestamp = internalMutation({
-  args: { orgId: v.id("organizations"), timestamp: v.number() },
+  args: { orgId, timestamp: v.number(), syncNumber },
   returns: v.null(),
-  handler: async (ctx, { orgId, timestamp }) => {
-    const org = await requireOrg(ctx, orgId);
-    if (isOvertaken(org, timestamp)) return null;
-    await ctx.db.patch("organizations", orgId, {
-      eventsLastSynced: timestamp,
-      eventsSyncError: undefined,
-    });
+  handler: async (ctx, { orgId, timestamp, syncNumber }) => {
+    await requireMayWrite(ctx, orgId, syncNumber);
+    await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: undefined });
     return null;
   },
 });
 
 /**
- * Writes down why a sync that began at `syncStartedAt` (ms) failed, where administrators look. Events and
- * `eventsLastSynced` stay. Does nothing for an organization that is gone, disconnected, or has been synced by a
- * sync that began later.
+ * Writes down why a sync failed, where administrators look. Events and `eventsLastSynced` stay.
+ *
+ * @throws ConvexError when there is no such organization.
  */
 export const recordSyncError = internalMutation({
-  args: { orgId: v.id("organizations"), reason: v.string(), syncStartedAt: v.number() },
+  args: { orgId, reason: v.string(), syncNumber },
   returns: v.null(),
-  handler: async (ctx, { orgId, reason, syncStartedAt }) => {
-    const org = await ctx.db.get("organizations", orgId);
-    if (org === null || !hasLumaKey(org) || isOvertaken(org, syncStartedAt)) return null;
-    if (org.eventsSyncError !== reason) {
-      await ctx.db.patch("organizations", orgId, { eventsSyncError: reason });
+  handler: async (ctx, { orgId, reason, syncNumber }) => {
+    const org = await requireMayWrite(ctx, orgId, syncNumber);
+    // A failure that lasts is not written every day: that would re-run every query that reads the organization.
+    if (org.eventsSyncError !== reason) await patchOrg(ctx, orgId, { eventsSyncError: reason });
+    return null;
+  },
+});
+
+async function requireMayWrite(
+  ctx: QueryCtx,
+  orgId: OrgId,
+  syncNumber: number | undefined,
+): Promise<Org> {
+  return syncNumber === undefined
+    ? await requireOrg(ctx, orgId)
+    : await requireTurn(ctx, orgId, syncNumber);
+}
+
+/** What one batch deletes at most, beside 1 MiB. */
+const MAX_DELETED = 500;
+const DELETE_PAUSE_MS = 1_000;
+
+/**
+ * Deletes all events of an organization that was deleted or disconnected for good, and what its syncs left. Goes on by
+ * itself, batch by batch.
+ *
+ * @param isContinuation stops without an error when the organization has a key again.
+ * @throws ConvexError while the organization has a key: the next sync would bring its events back.
+ */
+export const deleteOrgEvents = internalMutation({
+  args: { orgId, isContinuation: v.optional(v.boolean()) },
+  returns: v.null(),
+  handler: async (ctx, { orgId, isContinuation = false }) => {
+    const org = await getOrg(ctx, orgId);
+    if (org !== null && hasLumaKey(org)) {
+      if (isContinuation) return null;
+      throw new ConvexError(
+        `Organization "${toShownOrg(org).name}" has a lu.ma API key, and its next sync would bring its events back: ` +
+          "disconnect it first, with orgs/mutations:setLumaConfig and lumaApiKey null.",
+      );
     }
+    const events = () => ctx.db.query("events").withIndex("by_org", (q) => q.eq("orgId", orgId));
+    const batch: Id<"events">[] = [];
+    const budget = { documents: MAX_DELETED, bytes: MAX_WRITE_BYTES };
+    for await (const event of within(budget, events())) batch.push(event._id);
+    for (const eventId of batch) await ctx.db.delete("events", eventId);
+    if ((await events().first()) === null) {
+      await forgetTurns(ctx, orgId);
+      return null;
+    }
+    await ctx.scheduler.runAfter(DELETE_PAUSE_MS, internal.events.mutations.deleteOrgEvents, {
+      orgId,
+      isContinuation: true,
+    });
     return null;
   },
 });

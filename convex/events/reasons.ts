@@ -1,21 +1,77 @@
-/** Why a sync failed: the sentence that the administrator reads. */
+/** Why a sync failed: what a run must know of it, the sentence that the administrator reads, and where it is kept. */
 import { ConvexError } from "convex/values";
-import type { Doc } from "../_generated/dataModel";
+import { internal } from "../_generated/api";
+import type { ActionCtx } from "../_generated/server";
+import { toShownOrg, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey } from "../orgs/lumaKey";
 import { LumaError, quote } from "./luma/error";
+import { repeated } from "./pacing";
 
-export function toReason(error: unknown, org: Doc<"organizations">): string {
-  if (error instanceof ConvexError && typeof error.data === "string") return error.data;
-  const what =
-    error instanceof LumaError
-      ? error.message
-      : `Convex did not let it finish (${quoteError(error, org)}). The next sync completes it.`;
-  return `Organization "${org.name}" was not synced: ${what}`;
+/** The data of the module's own ConvexErrors in a sync. */
+export type FailureData = {
+  message: string;
+  /**
+   * `passing` may be over by itself; `lasting` is what only a person can mend; `ended` by a change of the key or of the
+   * organization; `overtaken` by a later sync.
+   */
+  kind: "passing" | "lasting" | "ended" | "overtaken";
+  /** lu.ma did not serve, as when it is down for all. */
+  isUnserved?: boolean;
+};
+
+/** @param org `null` when it is not known (any more) whose sync it was. */
+export function toFailure(error: unknown, orgId: OrgId, org: Org | null): FailureData {
+  if (error instanceof ConvexError) return toData(error);
+  const name = org === null ? orgId : toShownOrg(org).name;
+  if (error instanceof LumaError) {
+    const { kind, isUnserved } = error.consequences;
+    return { message: notSynced(name, error.message), kind, isUnserved };
+  }
+  const what = `Convex refused a step of it${quoteConvex(error, org)}. Sync again.`;
+  return { message: notSynced(name, what), kind: "passing" };
 }
 
-/** The first line of an error that is not ours, without the key. */
-function quoteError(error: unknown, org: Doc<"organizations">): string {
+export function outOfTime(org: Org): ConvexError<FailureData> {
+  const what = "7 minutes 30 after it began, it had events left to write. Sync again.";
+  return new ConvexError<FailureData>({
+    message: notSynced(toShownOrg(org).name, what),
+    kind: "passing",
+  });
+}
+
+function notSynced(name: string, what: string): string {
+  return `Organization "${name}" was not synced: ${what}`;
+}
+
+/** Errors that are not a sync's own have their sentence for data: no such organization, no key. */
+function toData({ data }: ConvexError<FailureData | string>): FailureData {
+  return typeof data === "string" ? { message: data, kind: "lasting" } : data;
+}
+
+/** The first line of an error of Convex's, without the key: not at all while the key is not known. */
+function quoteConvex(error: unknown, org: Org | null): string {
+  const key = org === null ? undefined : resolveLumaKey(org);
+  if (key === undefined || !("apiKey" in key)) return "";
   const message = error instanceof Error ? error.message : String(error);
-  const resolved = resolveLumaKey(org.lumaApiKey ?? "");
-  return quote(message.split("\n", 1).join(""), "apiKey" in resolved ? resolved.apiKey : undefined);
+  return ` (${quote(message.split("\n", 1).join(""), key.apiKey)})`;
+}
+
+/**
+ * Writes down why a sync failed, and returns why. When the sync may not write any more, that is why; should writing fail,
+ * the reason is in the log.
+ */
+export async function recordFailure(
+  ctx: ActionCtx,
+  sync: { orgId: OrgId; syncNumber: number },
+  failure: FailureData,
+): Promise<FailureData> {
+  if (failure.kind === "ended" || failure.kind === "overtaken") return failure;
+  const record = { ...sync, reason: failure.message };
+  try {
+    await repeated(() => ctx.runMutation(internal.events.mutations.recordSyncError, record));
+  } catch (error) {
+    if (error instanceof ConvexError) return toData(error);
+    console.error(`Could not write down why a sync failed. ${failure.message}`);
+  }
+  return failure;
 }

@@ -2,23 +2,39 @@
 import { milliseconds } from "date-fns";
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
-import type { Doc, Id } from "../_generated/dataModel";
 import { internalAction, type ActionCtx } from "../_generated/server";
-import { hasLumaKey, resolveLumaKey } from "../orgs/lumaKey";
+import { orgId, toShownOrg, type Org, type OrgId } from "../orgs/app";
+import { resolveLumaKey, type LumaKey } from "../orgs/lumaKey";
 import {
   compareStored,
-  noChanges,
+  startComparison,
   toRemovalBatches,
   toUpsertBatches,
-  type Changes,
+  type Comparison,
 } from "./changes";
-import { runSlice, sliceArgs, sliceResult, type SliceResult } from "./fullRun";
-import { listSome, toLogItem, toLogLine } from "./logLines";
-import { LumaError, quote } from "./luma/error";
+import {
+  selectCandidates,
+  syncDescriptions,
+  toNewCandidates,
+  toStoredCandidates,
+  type Candidate,
+} from "./descriptions";
+import { FETCH_MS, runSlice, sliceArgs, sliceResult, SYNC_MS, type SliceResult } from "./fullRun";
+import { LumaError, withoutKey } from "./luma/error";
+import type { InvalidEntry } from "./luma/wire";
 import { fetchLumaEvents, type LumaListing } from "./lumaClient";
-import { toReason } from "./reasons";
-import { noSuchOrg } from "./syncGuard";
-import { syncCounts, type SyncCounts } from "./validators";
+import { repeated, writeSlowly } from "./pacing";
+import { outOfTime, recordFailure, toFailure } from "./reasons";
+import { listSome, toLogItem, toLogLine } from "./text";
+import { orgWasDeleted } from "./turns";
+import {
+  NO_COUNTS,
+  syncResult,
+  type ComparedEvent,
+  type SyncCounts,
+  type SyncResult,
+  type UpsertCounts,
+} from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
@@ -26,143 +42,163 @@ const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
 /**
  * Mirrors one organization's lu.ma events that start from 30 days ago to 90 days ahead. The listing is fetched
  * completely before anything is written; then what differs is written, what lu.ma stopped listing is marked
- * as removed, and the organization is stamped. Run it from the Convex dashboard, or with
- * `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
+ * as removed, the organization is stamped, and lu.ma is asked for the descriptions of at most 100 events to come. Run it
+ * from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
- * @throws ConvexError with a sentence for the administrator, which `eventsSyncError` of the organization
- * then holds too: no such organization or no key; lu.ma did not give a complete listing (then no event is
- * changed); Convex failed while writing (then the next sync writes the rest).
+ * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more
+ * and returns what it had written, with `isOvertaken` unless the organization was stamped by then.
+ *
+ * @param syncNumber of a sync that the full run began for it.
+ * @throws ConvexError with `{ message, kind }`: a sentence for the administrator, which `eventsSyncError` of the
+ * organization then holds too, and whether the failure is `passing` (lu.ma or Convex did not do it this time), `lasting`
+ * (a person must mend it), or the sync was `ended` by a change of the key. When lu.ma gave no complete listing, no
+ * event is changed; what Convex refused may leave events half-written, which the next sync completes.
  */
 export const syncOrgEvents = internalAction({
-  args: { orgId: v.id("organizations") },
-  returns: syncCounts,
-  handler: async (ctx, { orgId }): Promise<SyncCounts> => {
-    const syncStartedAt = Date.now();
-    const org: Doc<"organizations"> | null = await ctx.runQuery(internal.orgs.queries.getById, {
-      orgId,
-    });
-    if (org === null) throw new ConvexError(noSuchOrg(orgId));
-    if (!hasLumaKey(org)) {
-      throw new ConvexError(
-        `Organization "${org.name}" has no lu.ma API key: connect it with orgs/mutations:setLumaConfig first.`,
-      );
-    }
+  args: { orgId, syncNumber: v.optional(v.number()) },
+  returns: syncResult,
+  handler: async (ctx, { orgId, syncNumber: numberFromRun }): Promise<SyncResult> => {
+    const startedAt = Date.now();
+    const counts = { ...NO_COUNTS };
+    let syncNumber = numberFromRun;
+    let org: Org | null = null;
     try {
-      return await syncOrg(ctx, org, syncStartedAt);
+      syncNumber ??= await repeated(async (): Promise<number> => {
+        const begun = await ctx.runMutation(internal.events.turns.beginSync, { orgId });
+        return begun.syncNumber;
+      });
+      org = await repeated((): Promise<Org | null> =>
+        ctx.runQuery(internal.orgs.queries.getById, { orgId }),
+      );
+      if (org === null) throw orgWasDeleted(orgId);
+      const notes = await syncOrg(ctx, { org, syncNumber, startedAt }, counts);
+      console.log(describeSync(orgId, org, counts, notes));
+      return counts;
     } catch (error) {
-      const reason = toReason(error, org);
-      await recordReason(ctx, { orgId, reason, syncStartedAt });
-      throw new ConvexError(reason);
+      let failure = toFailure(error, orgId, org);
+      if (syncNumber !== undefined) {
+        failure = await recordFailure(ctx, { orgId, syncNumber }, failure);
+      }
+      if (failure.kind !== "overtaken") {
+        const { message, kind } = failure;
+        throw new ConvexError(numberFromRun === undefined ? { message, kind } : failure);
+      }
+      console.log(describeSync(orgId, org, counts, [failure.message]));
+      return { ...counts, isOvertaken: true };
     }
   },
 });
 
-/** @throws LumaError when lu.ma gave no complete listing, ConvexError when the organization went away. */
-export async function syncOrg(
-  ctx: ActionCtx,
-  org: Doc<"organizations">,
-  syncStartedAt: number,
-): Promise<SyncCounts> {
-  const orgId = org._id;
-  const window = { after: syncStartedAt - WINDOW_BACK_MS, before: syncStartedAt + WINDOW_AHEAD_MS };
-  const apiKey = getLumaKey(org);
-  const listing = await fetchLumaEvents({ apiKey, ...window });
-  const changes = await compareWithStored(ctx, orgId, listing, { ...window, syncStartedAt });
+type Sync = { org: Org; syncNumber: number; startedAt: number };
 
-  const counts: SyncCounts = {
-    fetched: listing.events.size,
-    inserted: 0,
-    updated: 0,
-    unchanged: 0,
-    removed: 0,
-    invalid: listing.invalid.length,
-  };
-  if (changes !== null) {
-    counts.unchanged = changes.unchanged.size;
-    for (const events of toUpsertBatches(listing, changes)) {
-      const batch = { orgId, events, syncStartedAt };
-      const written = await ctx.runMutation(internal.events.mutations.upsertEvents, batch);
-      counts.inserted += written.inserted;
-      counts.updated += written.updated;
-      counts.unchanged += written.unchanged;
-    }
-    for (const eventIds of toRemovalBatches(changes)) {
-      const batch = { orgId, eventIds, syncStartedAt };
-      counts.removed += await ctx.runMutation(internal.events.mutations.markEventsRemoved, batch);
-    }
-    const stamp = { orgId, timestamp: syncStartedAt };
-    await ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp);
-  }
-  const invalid = listing.invalid.map(
-    ({ id, reason }) => `${id === null ? "(no id)" : quote(id, apiKey)} (${reason})`,
-  );
-  console.log(describeSync(org, counts, invalid, changes === null));
-  return counts;
+/**
+ * Counts as it goes, and returns sentences for the log.
+ *
+ * @throws LumaError when lu.ma gave no complete listing, ConvexError with FailureData when the sync may not write.
+ */
+async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncCounts): Promise<string[]> {
+  const { org, syncNumber, startedAt } = sync;
+  const key = getLumaKey(org);
+  const window = { after: startedAt - WINDOW_BACK_MS, before: startedAt + WINDOW_AHEAD_MS };
+  const deadline = startedAt + FETCH_MS;
+  const listing = await fetchLumaEvents({ key, ...window, deadline });
+  counts.fetched = listing.events.size;
+  counts.invalid = listing.invalid.length;
+
+  const { comparison, candidates } = await compareWithStored(ctx, org, listing, window);
+  counts.unchanged = comparison.unchanged.size;
+  await writeChanges(ctx, sync, comparison, counts);
+  const stamp = { orgId: org._id, timestamp: startedAt, syncNumber };
+  await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
+
+  const step = { org, syncNumber, key, address: listing.address, deadline };
+  const { described, note } = await syncDescriptions(ctx, step, candidates);
+  counts.described = described;
+  return [note, listSome("Invalid", describeInvalid(listing.invalid, key))];
 }
 
-function getLumaKey(org: Doc<"organizations">): string {
-  const resolved = resolveLumaKey(org.lumaApiKey ?? "");
-  if ("problem" in resolved) throw new LumaError(`${resolved.problem}.`);
-  return resolved.apiKey;
+function getLumaKey(org: Org): LumaKey {
+  const key = resolveLumaKey(org);
+  if ("apiKey" in key) return key;
+  throw new LumaError(key.problem, { kind: "lasting", advice: key.advice });
 }
 
-/** `null` when a sync that began later has finished: this one then has nothing to write. */
 async function compareWithStored(
   ctx: ActionCtx,
-  orgId: Id<"organizations">,
+  org: Org,
   listing: LumaListing,
-  window: { after: number; before: number; syncStartedAt: number },
-): Promise<Changes | null> {
-  const changes = noChanges();
+  window: { after: number; before: number },
+): Promise<{ comparison: Comparison; candidates: Candidate[] }> {
+  const now = Date.now();
+  const comparison = startComparison(listing);
+  let candidates: Candidate[] = [];
   let cursor: string | null = null;
   for (;;) {
-    const stored: {
-      isOvertaken: boolean;
-      page: Doc<"events">[];
-      isDone: boolean;
-      continueCursor: string;
-    } = await ctx.runQuery(internal.events.queries.getStoredWindow, { orgId, ...window, cursor });
-    if (stored.isOvertaken) return null;
-    for (const event of stored.page) compareStored(event, orgId, listing, changes);
-    if (stored.isDone) return changes;
+    const args = { orgId: org._id, ...window, cursor };
+    const stored: { page: ComparedEvent[]; isDone: boolean; continueCursor: string } =
+      await repeated(() => ctx.runQuery(internal.events.queries.getStoredWindow, args));
+    for (const event of stored.page) compareStored(event, comparison);
+    // Selected page by page, so that no more descriptions are kept than one sync asks for.
+    const found = toStoredCandidates(stored.page, comparison, now);
+    candidates = selectCandidates([...candidates, ...found]);
+    if (stored.isDone) break;
     cursor = stored.continueCursor;
   }
+  const added = toNewCandidates(comparison, org, now);
+  return { comparison, candidates: selectCandidates([...candidates, ...added]) };
 }
 
-function describeSync(
-  org: Doc<"organizations">,
-  counts: SyncCounts,
-  invalid: string[],
-  isOvertaken: boolean,
-): string {
-  const numbers = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
-  return toLogLine(
-    `lu.ma sync of "${toLogItem(org.name)}" (${org._id}): ${numbers.join(", ")}.`,
-    isOvertaken ? "Overtaken: a sync that began later has finished, so nothing was written." : "",
-    listSome("Invalid", invalid),
-  );
-}
-
-/** Should that fail too, the reason is still what the caller gets. */
-async function recordReason(
+async function writeChanges(
   ctx: ActionCtx,
-  failure: { orgId: Id<"organizations">; reason: string; syncStartedAt: number },
+  { org, syncNumber, startedAt }: Sync,
+  comparison: Comparison,
+  counts: SyncCounts,
 ): Promise<void> {
-  try {
-    await ctx.runMutation(internal.events.mutations.recordSyncError, failure);
-  } catch {
-    console.error(`Could not write down why the sync failed: ${failure.reason}`);
+  const orgId = org._id;
+  const requireTime = () => {
+    if (Date.now() >= startedAt + SYNC_MS) throw outOfTime(org);
+  };
+  for (const { items: events, bytes } of toUpsertBatches(orgId, comparison)) {
+    requireTime();
+    const batch = { orgId, events, syncNumber };
+    const written: UpsertCounts = await writeSlowly(bytes, () =>
+      ctx.runMutation(internal.events.mutations.upsertEvents, batch),
+    );
+    counts.inserted += written.inserted;
+    counts.updated += written.updated;
+    counts.unchanged += written.unchanged;
   }
+  for (const { items: eventIds, bytes } of toRemovalBatches(comparison)) {
+    requireTime();
+    const batch = { orgId, eventIds, syncNumber };
+    counts.removed += await writeSlowly(bytes, () =>
+      ctx.runMutation(internal.events.mutations.markEventsRemoved, batch),
+    );
+  }
+}
+
+function describeSync(orgId: OrgId, org: Org | null, counts: SyncCounts, notes: string[]): string {
+  const name = org === null ? "" : ` of "${toLogItem(toShownOrg(org).name)}"`;
+  const numbers = Object.entries(counts).map(([field, count]) => `${field} ${count}`);
+  return toLogLine(`lu.ma sync${name} (${orgId}): ${numbers.join(", ")}.`, ...notes);
+}
+
+/** An id that holds the key may have come from anywhere. */
+function describeInvalid(invalid: InvalidEntry[], { apiKey }: LumaKey): string[] {
+  return invalid.map(
+    ({ id, reason }) => `${id === null ? "(no id)" : withoutKey(id, apiKey)} (${reason})`,
+  );
 }
 
 /**
  * Syncs every organization that has a lu.ma key, strictly one after another with a pause of 1 s between them. One
- * organization's failure is recorded and the run goes on. Run daily by the cron, or from the Convex
- * dashboard, with `{}`; the other arguments are for going on where another action of the same run stopped. An
- * action takes organizations on for 2 minutes, then hands the rest over to a scheduled one.
+ * organization's failure is recorded and the run goes on; what failed in passing is synced again 30 minutes after the
+ * others, and once more after 2 hours. Run daily by the cron, or from the Convex dashboard, with `{}`; the other
+ * argument is for going on where another action of the same run stopped. An action takes organizations on for 2 minutes,
+ * then hands the rest over to a scheduled one.
  *
- * Returns what this action did; `isDone` says whether the run ended with it. An organization that was
- * deleted or disconnected in the middle of the run is neither `synced` nor `failed`.
+ * Returns what this action did; `isDone` says whether the run ended with it. An organization that was deleted, disconnected
+ * or given another key meanwhile, or synced by a later sync, is neither `synced` nor `failed`.
  */
 export const runFullEventSync = internalAction({
   args: sliceArgs,

@@ -3,38 +3,42 @@
  * field that the app adds to a table is in none of them.
  */
 import { v, type Infer } from "convex/values";
+import { shownOrg } from "../orgs/app";
 import schema from "../schema";
 
 const storedEvent = schema.tables.events.validator;
 
-export const eventDocument = storedEvent.extend({
-  _id: v.id("events"),
-  _creationTime: v.number(),
-});
+/** What is mirrored of lu.ma's listing, but for the status: that is not for lu.ma alone to say. */
+const mirrored = storedEvent.pick(
+  "lumaEventId",
+  "title",
+  "startAt",
+  "endAt",
+  "timezone",
+  "coverUrl",
+  "url",
+  "location",
+  "isVirtual",
+);
 
-/** What is mirrored: all that lu.ma's listing says of an event, and nothing that only the database knows. */
-export const mirroredEvent = storedEvent
-  .pick(
-    "lumaEventId",
-    "title",
-    "description",
-    "startAt",
-    "endAt",
-    "timezone",
-    "coverUrl",
-    "url",
-    "location",
-    "isVirtual",
-  )
-  .extend({ status: v.union(v.literal("listed"), v.literal("unlisted")) });
+export const mirroredEvent = mirrored.extend({
+  status: v.union(v.literal("listed"), v.literal("unlisted")),
+});
 export type MirroredEvent = Infer<typeof mirroredEvent>;
 
-/** What visitors are shown of a listed event. */
+/** A stored event as a sync compares it. The app's own fields count only by the size of the document. */
+export const comparedEvent = mirrored.extend({
+  ...storedEvent.pick("status", "description").fields,
+  _id: v.id("events"),
+  bytes: v.number(),
+});
+export type ComparedEvent = Infer<typeof comparedEvent>;
+
+/** What visitors are shown of a listed event, wherever it stands. */
 export const shownEvent = storedEvent
   .pick(
     "orgId",
     "title",
-    "description",
     "startAt",
     "endAt",
     "timezone",
@@ -46,20 +50,18 @@ export const shownEvent = storedEvent
   .extend({ _id: v.id("events") });
 export type ShownEvent = Infer<typeof shownEvent>;
 
-/** What visitors are shown of an organization beside its events. */
-export const shownOrg = schema.tables.organizations.validator
-  .pick("name", "slug", "logoUrl")
-  .extend({ _id: v.id("organizations") });
-export type ShownOrg = Infer<typeof shownOrg>;
+export const orgPageEvent = shownEvent.extend(storedEvent.pick("description").fields);
+export type OrgPageEvent = Infer<typeof orgPageEvent>;
 
+/** Without a description: no card shows 50,000 characters, and every member would be sent them. */
 export const dashboardEvent = shownEvent.extend({ org: shownOrg });
 export type DashboardEvent = Infer<typeof dashboardEvent>;
 
 export const orgPage = v.object({
   calendarUrl: v.union(v.string(), v.null()),
   lastSyncedAt: v.union(v.number(), v.null()),
-  upcoming: v.array(shownEvent),
-  past: v.array(shownEvent),
+  upcoming: v.array(orgPageEvent),
+  past: v.array(orgPageEvent),
 });
 export type OrgPage = Infer<typeof orgPage>;
 
@@ -68,6 +70,9 @@ export const dashboard = v.object({
   otherOrgEvents: v.array(dashboardEvent),
 });
 export type Dashboard = Infer<typeof dashboard>;
+
+export const eventDescription = v.object({ lumaEventId: v.string(), description: v.string() });
+export type EventDescription = Infer<typeof eventDescription>;
 
 /** `inserted + updated + unchanged` is the number of events given. */
 export const upsertCounts = v.object({
@@ -84,5 +89,30 @@ export const syncCounts = v.object({
   removed: v.number(),
   /** Entries of the listing that could not be read. */
   invalid: v.number(),
+  /** Descriptions that were new, changed or cleared. */
+  described: v.number(),
 });
 export type SyncCounts = Infer<typeof syncCounts>;
+
+export const NO_COUNTS: SyncCounts = {
+  fetched: 0,
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  removed: 0,
+  invalid: 0,
+  described: 0,
+};
+
+/** `isOvertaken`: a later sync had begun before this one could stamp the organization. */
+export const syncResult = syncCounts.extend({ isOvertaken: v.optional(v.boolean()) });
+export type SyncResult = Infer<typeof syncResult>;
+
+/** The fields that a shape names, absent ones among them, and no others: an app may have fields of its own. */
+export function pick<Type>(
+  shape: { type: Type; fields: Record<string, unknown> },
+  document: object,
+): Type {
+  const all = document as Record<string, unknown>;
+  return Object.fromEntries(Object.keys(shape.fields).map((field) => [field, all[field]])) as Type;
+}

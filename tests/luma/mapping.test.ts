@@ -30,7 +30,6 @@ describe("an event", () => {
     expect(mirrorEntry(entry)).toEqual({
       lumaEventId: "evt-9",
       title: "Summer party",
-      description: "What happens at evt-9",
       startAt: Date.UTC(2026, 8, 5, 18),
       endAt: Date.UTC(2026, 8, 5, 22, 30),
       timezone: "Europe/Berlin",
@@ -45,7 +44,7 @@ describe("an event", () => {
   test("of the older format needs no more than an id, a title and a start", () => {
     const event = { api_id: "evt-8", name: "Talk", start_at: "2026-09-05T18:00:00Z" };
     const absent = Object.fromEntries(
-      ["end_at", "description", "description_md", "cover_url", "meeting_url", "zoom_meeting_url"]
+      ["end_at", "cover_url", "meeting_url", "zoom_meeting_url"]
         .concat(["geo_address_json", "timezone", "visibility", "url"])
         .map((field) => [field, null]),
     );
@@ -62,10 +61,32 @@ describe("an event", () => {
     expect(mirrorEntry({ api_id: "evt-8", event: { ...event, ...absent } })).toEqual(expected);
   });
 
-  test("may give its times with an offset", () => {
-    expect(mirror({ start_at: "2026-09-05T20:00:00+02:00" }).startAt).toBe(
-      Date.UTC(2026, 8, 5, 18),
-    );
+  test.for([
+    "2026-09-05T18:00:00.000Z",
+    "2026-09-05T18:00:00Z",
+    "2026-09-05T18:00Z",
+    "2026-09-05T20:00:00+02:00",
+    "2026-09-05T20:00:00.000+0200",
+    "2026-09-05T13:30-0430",
+    "2026-09-05T18:00:00+0000",
+  ])("may give its times as %s", (start_at) => {
+    expect(mirror({ start_at }).startAt).toBe(Date.UTC(2026, 8, 5, 18));
+  });
+
+  test.for([
+    "2026-09-05T18:00:00",
+    "2026-09-05",
+    "2026-09-31T18:00:00Z",
+    "2026-09-05T25:00:00Z",
+    "2026T18:00Z",
+    "soon, 2026-09-05T18:00:00Z",
+    "2026-09-05T18:00:00Z or later",
+    1_788_631_200_000,
+    null,
+  ])("cannot start at %s", (start_at) => {
+    expect(readEntry({ ...aWireEvent(), start_at })).toEqual({
+      invalid: { id: "evt-1", reason: "start_at: no possible time" },
+    });
   });
 
   test("that would end before it starts has no end", () => {
@@ -73,12 +94,6 @@ describe("an event", () => {
     expect(mirror({ start_at, end_at: "2026-09-05T17:59:59.000Z" }).endAt).toBeUndefined();
     expect(mirror({ start_at, end_at: start_at }).endAt).toBe(Date.parse(start_at));
     expect(mirror({ start_at, end_at: "2026-13-05T18:00:00.000Z" }).endAt).toBeUndefined();
-  });
-
-  test("has lu.ma's description or, without one, its Markdown", () => {
-    expect(mirror({ description: null, description_md: "*md*" }).description).toBe("*md*");
-    expect(mirror({ description: "", description_md: "*md*" }).description).toBe("*md*");
-    expect(mirror({ description: "plain", description_md: "*md*" }).description).toBe("plain");
   });
 
   test.for(["Mars/Olympus", "+02:00", "", null, 7])(
@@ -97,17 +112,43 @@ describe("an event", () => {
 });
 
 describe("what lu.ma hides", () => {
-  test.for<[unknown, string]>([
-    ["public", "listed"],
-    [undefined, "listed"],
-    [null, "listed"],
-    ["private", "unlisted"],
-    ["members-only", "unlisted"],
-    ["followers-of-followers", "unlisted"],
-    ["", "unlisted"],
-    [true, "unlisted"],
-  ])("visibility %s makes an event %s", ([visibility, status]) => {
-    expect(mirror({ visibility }).status).toBe(status);
+  test.for<[string, unknown, string]>([
+    ["visibility", "public", "listed"],
+    ["visibility", undefined, "unlisted"],
+    ["visibility", null, "unlisted"],
+    ["visibility", "private", "unlisted"],
+    ["visibility", "members-only", "unlisted"],
+    ["visibility", "followers-of-followers", "unlisted"],
+    ["visibility", "", "unlisted"],
+    ["visibility", true, "unlisted"],
+    ["platform", "luma", "listed"],
+    ["platform", undefined, "listed"],
+    ["platform", "external", "unlisted"],
+    ["access", "manage", "listed"],
+    ["access", undefined, "listed"],
+    ["access", null, "listed"],
+    ["access", "view", "unlisted"],
+    ["status", "approved", "listed"],
+    ["status", undefined, "listed"],
+    ["status", "pending", "unlisted"],
+  ])("%s %s makes an event of the current format %s", ([field, value, status]) => {
+    expect(mirror({ [field]: value }).status).toBe(status);
+  });
+
+  test.for<[string, object, object, string]>([
+    ["says nothing", {}, {}, "listed"],
+    ["says null", {}, { visibility: null }, "listed"],
+    ["is public in its event", {}, { visibility: "public" }, "listed"],
+    ["is public in its entry", { visibility: "public" }, {}, "listed"],
+    ["is private in its event", {}, { visibility: "private" }, "unlisted"],
+    ["is private in its entry", { visibility: "private" }, { visibility: "public" }, "unlisted"],
+    ["is for members in its event", { visibility: "public" }, { visibility: "?" }, "unlisted"],
+    ["is merely viewed, says its entry", { access: "view" }, {}, "unlisted"],
+    ["is external, says its event", {}, { platform: "external" }, "unlisted"],
+    ["is pending, says its entry", { status: "pending" }, {}, "unlisted"],
+  ])("an event of the older format that %s is %s", ([, inEntry, inEvent, status]) => {
+    const event = { api_id: "evt-8", name: "Talk", start_at: "2026-09-05T18:00:00Z", ...inEvent };
+    expect(mirrorEntry({ api_id: "evt-8", ...inEntry, event }).status).toBe(status);
   });
 
   test("a guests-only address is at most its city", () => {
@@ -118,8 +159,8 @@ describe("what lu.ma hides", () => {
     expect(mirror({ ...GUESTS_ONLY, geo_address_json: address }).location).toBeUndefined();
   });
 
-  test.for(["friends", "", 0])(
-    "an unknown location_visibility (%s) hides the address too",
+  test.for(["friends", "", 0, null, undefined])(
+    "a location_visibility that is not public (%s) hides the address too",
     (word) => {
       expect(mirror({ location_visibility: word }).location).toBe("Berlin, Germany");
     },
@@ -149,6 +190,7 @@ describe("a location", () => {
 
 describe("a link", () => {
   test.for<[unknown, string]>([
+    [" https://luma.com/party\n", "https://luma.com/party"],
     ["https://luma.com/party?utm=1", "https://luma.com/party?utm=1"],
     ["http://lu.ma/party", "http://lu.ma/party"],
     ["summer-party_26", "https://lu.ma/summer-party_26"],
@@ -185,14 +227,9 @@ describe("a link", () => {
 describe("text", () => {
   test("is bounded, the ellipsis of a cut one included", () => {
     const long = "x".repeat(60_000);
-    const event = mirror({
-      name: long,
-      description: long,
-      geo_address_json: { full_address: long },
-    });
+    const event = mirror({ name: long, geo_address_json: { full_address: long } });
     expect(event.title).toBe(`${"x".repeat(499)}…`);
     expect(event.location).toBe(`${"x".repeat(999)}…`);
-    expect(event.description).toBe(`${"x".repeat(49_999)}…`);
     expect(mirror({ name: "x".repeat(500) }).title).toBe("x".repeat(500));
   });
 
@@ -206,7 +243,6 @@ describe("text", () => {
     const half = EMOJI.slice(0, 1);
     const event = mirror({
       name: `a${half}b`,
-      description: `c${half}`,
       geo_address_json: { full_address: `${half}d` },
       url: `https://lu.ma/${half}`,
       cover_url: `https://images.example/${half}`,

@@ -9,6 +9,11 @@ import type { WireEvent } from "./lumaServer";
 export const HOUR_MS = 60 * 60 * 1_000;
 export const DAY_MS = 24 * HOUR_MS;
 
+/** Tomorrow; the same for all that is built within an hour, because simulated time passes in a test. */
+function tomorrow(): number {
+  return Math.floor(Date.now() / HOUR_MS) * HOUR_MS + DAY_MS;
+}
+
 /** An event as lu.ma's current API lists it: public, in person, tomorrow. */
 export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
   const id = overrides.id ?? "evt-1";
@@ -18,8 +23,8 @@ export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
     user_id: "usr-1",
     calendar_id: "cal-1",
     name: `Event ${id}`,
-    start_at: new Date(Date.now() + DAY_MS).toISOString(),
-    end_at: new Date(Date.now() + DAY_MS + 2 * HOUR_MS).toISOString(),
+    start_at: new Date(tomorrow()).toISOString(),
+    end_at: new Date(tomorrow() + 2 * HOUR_MS).toISOString(),
     duration_interval: "PT2H",
     created_at: "2026-01-01T00:00:00.000Z",
     timezone: "Europe/Berlin",
@@ -44,6 +49,7 @@ export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
     url: `https://lu.ma/${id}`,
     visibility: "public",
     waitlist_status: "disabled",
+    access: "manage",
     tags: [],
     ...overrides,
   };
@@ -57,7 +63,7 @@ export function wireEvents(
   return Array.from({ length: count }, (_, index) =>
     aWireEvent({
       id: `evt-${index}`,
-      start_at: new Date(Date.now() + DAY_MS + (index % 2_000) * HOUR_MS).toISOString(),
+      start_at: new Date(tomorrow() + (index % 2_000) * HOUR_MS).toISOString(),
       end_at: undefined,
       ...overrides(index),
     }),
@@ -72,7 +78,7 @@ export function aMirroredEvent(
   return {
     lumaEventId,
     title: `Event ${lumaEventId}`,
-    startAt: Date.now() + DAY_MS,
+    startAt: tomorrow(),
     timezone: "UTC",
     url: `https://lu.ma/${lumaEventId}`,
     isVirtual: false,
@@ -89,6 +95,11 @@ export async function insertOrg(
   const name = overrides.name ?? "Acme";
   const fields = { name, lumaApiKey: `key-of-${name}`, ...overrides };
   return await t.run((ctx) => ctx.db.insert("organizations", fields));
+}
+
+/** Begins a sync as the module does, and returns its number. */
+export async function beginSync(t: Engine, orgId: Id<"organizations">): Promise<number> {
+  return (await t.mutation(internal.events.turns.beginSync, { orgId })).syncNumber;
 }
 
 export async function getOrg(t: Engine, orgId: Id<"organizations">): Promise<Doc<"organizations">> {

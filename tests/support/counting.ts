@@ -32,6 +32,8 @@ export type Counts = {
   documentsWritten: number;
   eventsWritten: number;
   organizationsWritten: number;
+  /** The longest list in a function's arguments or result: Convex's arrays hold 8,192 elements. */
+  longestList: number;
 };
 
 /** A call of an action, such as "events/sync:runFullEventSync", in ms since 1970. */
@@ -79,6 +81,7 @@ function noCounts(): Counts {
     documentsWritten: 0,
     eventsWritten: 0,
     organizationsWritten: 0,
+    longestList: 0,
   };
 }
 
@@ -112,9 +115,14 @@ function toCounted(
   actionCalls: ActionCall[],
 ): object {
   return withHandler(registered, (handler) => async (...ctxAndArgs) => {
+    measureLists(counts, ctxAndArgs[1]);
     if (registered.isQuery) counts.queries += 1;
     if (registered.isMutation) countMutation(counts, ctxAndArgs[1] as unknown as Args);
-    if (!registered.isAction) return await handler(...ctxAndArgs);
+    if (!registered.isAction) {
+      const result: unknown = await handler(...ctxAndArgs);
+      measureLists(counts, result);
+      return result;
+    }
     counts.actions += 1;
     const startedAt = Date.now();
     try {
@@ -125,9 +133,15 @@ function toCounted(
   });
 }
 
+function measureLists(counts: Counts, value: unknown): void {
+  if (Array.isArray(value)) counts.longestList = Math.max(counts.longestList, value.length);
+  if (typeof value !== "object" || value === null) return;
+  for (const inner of Object.values(value)) measureLists(counts, inner);
+}
+
 function countMutation(counts: Counts, args: Args): void {
   const bytes = new TextEncoder().encode(JSON.stringify(args)).length;
-  const events = args.events ?? args.eventIds;
+  const events = args.events ?? args.eventIds ?? args.descriptions;
   counts.mutations += 1;
   counts.mutationBytes += bytes;
   counts.largestMutationBytes = Math.max(counts.largestMutationBytes, bytes);

@@ -16,8 +16,14 @@ export async function loadModules(): Promise<void> {
   await Promise.all(Object.values(modules).map((load) => load()));
 }
 
-/** `overrides` replaces modules by their paths below convex/, such as "events/mutations". */
-export function startEngine(overrides: Record<string, object> = {}): Engine {
+/**
+ * `overrides` replaces modules by their paths below convex/, such as "events/mutations"; `appSchema` is the schema of an
+ * app that has fields of its own.
+ */
+export function startEngine(
+  overrides: Record<string, object> = {},
+  appSchema: unknown = schema,
+): Engine {
   const replaced = Object.fromEntries(
     Object.entries(overrides).map(([path, module]) => [
       `../../convex/${path}.ts`,
@@ -25,7 +31,7 @@ export function startEngine(overrides: Record<string, object> = {}): Engine {
     ]),
   );
   return convexTest({
-    schema,
+    schema: appSchema as typeof schema,
     modules: { ...modules, ...replaced },
     transactionLimits: true,
   });

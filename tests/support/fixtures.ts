@@ -1,8 +1,10 @@
 /** What tests are given: a lu.ma of their own on loopback, in simulated time, cleaned up after each test. */
+import { ConvexError } from "convex/values";
 import { test as base, vi } from "vitest";
 import type { Id } from "../../convex/_generated/dataModel";
 import { internal } from "../../convex/_generated/api";
-import type { SyncCounts } from "../../convex/events/validators";
+import type { FailureData } from "../../convex/events/reasons";
+import type { SyncResult } from "../../convex/events/validators";
 import { settle, useSimulatedTime } from "./clock";
 import { loadModules, type Engine } from "./engine";
 import { LumaServer } from "./lumaServer";
@@ -29,17 +31,31 @@ export async function syncOrg(
   t: Engine,
   luma: LumaServer,
   orgId: Id<"organizations">,
-): Promise<SyncCounts> {
+): Promise<SyncResult> {
   return await settle(t.action(internal.events.sync.syncOrgEvents, { orgId }), luma.activity);
 }
 
 /** The sentence that somebody reads when a call fails. */
 export async function reasonOf(promise: Promise<unknown>): Promise<string> {
+  const error = await errorOf(promise);
+  if (!(error instanceof ConvexError))
+    return error instanceof Error ? error.message : String(error);
+  const data = error.data as string | FailureData;
+  return typeof data === "string" ? data : data.message;
+}
+
+/** What a sync that fails tells its caller. */
+export async function failureOf(promise: Promise<unknown>): Promise<FailureData> {
+  const error = await errorOf(promise);
+  if (error instanceof ConvexError) return error.data as FailureData;
+  throw error;
+}
+
+async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise;
   } catch (error) {
-    if (error instanceof Error && "data" in error) return String(error.data);
-    return error instanceof Error ? error.message : String(error);
+    return error;
   }
   throw new Error("the call did not fail");
 }

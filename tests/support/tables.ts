@@ -1,12 +1,12 @@
-/** Prints tables that a person likes to read, and that Markdown takes as they are. */
+/** Tables that a person likes to read, and that Markdown takes as they are. */
 
 const MAX_CELL_LENGTH = 60;
 
 /** One row a record; the columns are those of the first row unless named. Columns of numbers are aligned right. */
-export function printTable(
+export function toTable(
   rows: Record<string, string | number>[],
   columns: string[] = Object.keys(rows[0] ?? {}),
-): void {
+): string {
   const cells = rows.map((row) => columns.map((column) => toCell(row[column])));
   const isNumeric = columns.map((column) =>
     rows.every((row) => typeof row[column] !== "string" || row[column] === ""),
@@ -19,7 +19,7 @@ export function printTable(
   const rule = widths.map((width, index) =>
     isNumeric[index] ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
   );
-  for (const line of [columns, rule, ...cells]) console.log(toLine(line));
+  return [columns, rule, ...cells].map(toLine).join("\n");
 }
 
 function toCell(value: string | number | undefined): string {

@@ -13,29 +13,49 @@ export function toMirroredEvent(event: LumaEvent): MirroredEvent {
   return {
     lumaEventId: event.id,
     title: boundText(event.name, MAX_TITLE_UNITS),
-    description: optionalBound(event.description ?? event.description_md, MAX_DESCRIPTION_UNITS),
     startAt: event.start_at,
     endAt: event.end_at !== undefined && event.end_at >= event.start_at ? event.end_at : undefined,
     timezone: toTimezone(event.timezone),
     coverUrl: toHttpUrl(event.cover_url),
     url: toEventUrl(event),
-    location: optionalBound(toLocation(event), MAX_LOCATION_UNITS),
+    location: toLocation(event),
     isVirtual: event.meeting_url !== undefined || event.zoom_meeting_url !== undefined,
-    status: isPublic(event.visibility) ? "listed" : "unlisted",
+    status: isListed(event) ? "listed" : "unlisted",
   };
 }
 
-/** A word that lu.ma may add some day means hidden until somebody has looked at it. */
-function isPublic(visibility: unknown): boolean {
-  return visibility === "public" || visibility === undefined || visibility === null;
+export function toDescription(text: string): string {
+  return boundText(text, MAX_DESCRIPTION_UNITS);
 }
 
-/** lu.ma's API gives the full address also of events that show it to their guests only. */
+/** Only what is known to be public, lu.ma's own, managed by the calendar and approved. */
+function isListed({ audiences, isWrapped }: LumaEvent): boolean {
+  const isOnlyPublic = audiences.every(
+    ({ visibility, platform, access, status }) =>
+      isAbsentOr("public", visibility) &&
+      isAbsentOr("luma", platform) &&
+      isAbsentOr("manage", access) &&
+      isAbsentOr("approved", status),
+  );
+  // The current API always says it.
+  return isOnlyPublic && (isWrapped || audiences.some(({ visibility }) => visibility === "public"));
+}
+
+function isAbsentOr(word: string, said: unknown): boolean {
+  return said === undefined || said === null || said === word;
+}
+
+/**
+ * lu.ma's API gives the full address also of events that show it to their guests only, and its older generation never
+ * says which those are.
+ */
 function toLocation(event: LumaEvent): string | undefined {
   const place = event.geo_address_json;
-  return isPublic(event.location_visibility)
-    ? (place?.full_address ?? place?.address)
-    : (place?.city_state ?? place?.city);
+  const location =
+    event.location_visibility === "public"
+      ? (place?.full_address ?? place?.address)
+      : (place?.city_state ?? place?.city);
+  return location && boundText(location, MAX_LOCATION_UNITS);
 }
 
 /** lu.ma gives a URL or, in older answers, only the last part of one. */
@@ -65,8 +85,4 @@ function isTimezone(name: string): boolean {
   } catch {
     return false;
   }
-}
-
-function optionalBound(text: string | undefined, maxUnits: number): string | undefined {
-  return text === undefined ? undefined : boundText(text, maxUnits);
 }

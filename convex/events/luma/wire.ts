@@ -1,9 +1,9 @@
 /**
- * lu.ma's listing in lu.ma's own names, checked: both generations of the address. The older one wraps each event in
- * an entry, names the id `api_id` and may leave nearly everything out; the current one lists the events themselves.
+ * What lu.ma answers, in lu.ma's own names, checked: both generations of the API. The older one wraps each event in an
+ * entry, names the id `api_id` and may leave nearly everything out; the current one gives the events themselves.
  */
 import { isValid, parseISO } from "date-fns";
-import * as z from "zod";
+import * as z from "zod/v4";
 import { toWellFormed } from "../text";
 
 /** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
@@ -23,8 +23,12 @@ const optionalText = z
   .optional()
   .catch(undefined);
 
-const time = z.iso
-  .datetime({ offset: true, error: "no possible time" })
+/** Luma's own pattern allows no seconds, and any offset; without one, nobody can say which time it is. */
+const ISO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
+
+const time = z
+  .string("no possible time")
+  .regex(ISO_TIME, "no possible time")
   .transform((iso) => parseISO(iso))
   .refine(isValid, "no possible time")
   .transform((date) => date.getTime());
@@ -39,25 +43,38 @@ const address = z
   .optional()
   .catch(undefined);
 
+/** Kept as it comes: a value that nobody knows must be seen as unknown, not as absent. */
+const anything = z.unknown().optional();
+
+/** Who may see an event. */
+const audience = z.object({
+  visibility: anything,
+  platform: anything,
+  access: anything,
+  status: anything,
+});
+export type Audience = z.output<typeof audience>;
+
 const lumaEvent = z.object({
   name: z.string("no title").trim().min(1, "no title"),
   start_at: time,
   end_at: time.optional().catch(undefined),
   timezone: optionalText,
-  description: optionalText,
-  description_md: optionalText,
   cover_url: optionalText,
   url: optionalText,
   geo_address_json: address,
+  location_visibility: anything,
   meeting_url: optionalText,
   zoom_meeting_url: optionalText,
-  // Kept as they come: a value that nobody knows must be seen as unknown, not as absent.
-  visibility: z.unknown().optional(),
-  location_visibility: z.unknown().optional(),
 });
 
-/** An event of lu.ma's, whichever generation it came in. Times in ms since 1970. */
-export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
+/** An event of a listing, whichever generation it came in. Times in ms since 1970. */
+export type LumaEvent = z.output<typeof lumaEvent> & {
+  id: string;
+  /** Said in the event and, in the older generation, also in the entry that wraps it. */
+  audiences: Audience[];
+  isWrapped: boolean;
+};
 
 /** An entry that could not be read. Without an id, nobody can say which event it is. */
 export type InvalidEntry = { id: string | null; reason: string };
@@ -75,16 +92,38 @@ const eventId = z
 
 /** Reads one entry of a page; never throws. */
 export function readEntry(entry: unknown): { event: LumaEvent } | { invalid: InvalidEntry } {
-  const wrapped = wrappedEntry.safeParse(entry);
-  const fields = wrapped.success ? wrapped.data.event : entry;
-  const id = eventId.safeParse(fields);
-  if (!id.success) return { invalid: { id: null, reason: "no readable id" } };
+  const { event: fields, isWrapped } = unwrap(entry);
+  const id = eventId.safeParse(fields).data?.id;
+  if (id === undefined) return { invalid: { id: null, reason: "no readable id" } };
   const event = lumaEvent.safeParse(fields);
-  if (!event.success) return { invalid: { id: id.data.id, reason: explain(event.error) } };
-  return { event: { ...event.data, id: id.data.id } };
+  if (!event.success) return { invalid: { id, reason: explain(event.error) } };
+  const audiences = (isWrapped ? [fields, entry] : [fields]).map((said) => audience.parse(said));
+  return { event: { ...event.data, id, audiences, isWrapped } };
+}
+
+function unwrap(json: unknown): { event: unknown; isWrapped: boolean } {
+  const wrapped = wrappedEntry.safeParse(json);
+  return { event: wrapped.data?.event ?? json, isWrapped: wrapped.success };
 }
 
 /** Which fields are wrong, and how; quotes nothing of what lu.ma sent. */
 function explain(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
+}
+
+const describedEvent = z.object({
+  description: z.string().nullish(),
+  description_md: z.string().nullish(),
+});
+
+/**
+ * The plain text in an answer for one event, or else its Markdown; empty when lu.ma has neither. `null` for an answer
+ * that is no event.
+ */
+export function readDescription(json: unknown): string | null {
+  const described = describedEvent.safeParse(unwrap(json).event);
+  if (!described.success) return null;
+  const { description, description_md } = described.data;
+  if (description === undefined && description_md === undefined) return null;
+  return [description, description_md].find((text) => text?.trim()) ?? "";
 }

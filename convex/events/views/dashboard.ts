@@ -1,44 +1,42 @@
 /** What a signed-in member's dashboard shows. */
 import { milliseconds } from "date-fns";
-import type { Doc, Id } from "../../_generated/dataModel";
+import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
-import type { Dashboard, DashboardEvent, ShownOrg } from "../validators";
+import { getOrg, getOwnMemberships, toShownOrg, type OrgId, type ShownOrg } from "../../orgs/app";
+import type { Dashboard, DashboardEvent } from "../validators";
 import { mergeByStart, within } from "./boundedReads";
-import { getShownOrg, toShownEvent } from "./shown";
+import { toDashboardEvent } from "./shown";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });
-const MAX_DASHBOARD_EVENTS = 50;
-const MAX_MEMBERSHIPS = 50;
-/** The member's own organizations, and ones that no longer exist, are passed over among so many. */
-const MAX_DISCOVERY_LOOKED_AT = 400;
+const MAX_EVENTS = 50;
+// Passed over among so many: events that stand in a list already, and, for discovery, those of the member's own
+// organizations and of ones that no longer exist.
+const MAX_OWN_LOOKED_AT = 1_000;
+const MAX_OTHERS_LOOKED_AT = 400;
 /** For each list; with one event of each of 50 organizations read ahead, the two stay below 16 MiB. */
-const DASHBOARD_LIST_BYTES = 3.5 * 1024 * 1024;
+const LIST_BYTES = 3.5 * 1024 * 1024;
 
-type OrgId = Id<"organizations">;
 type Period = { from: number; until: number };
 
 export async function readDashboard(ctx: QueryCtx, now: number): Promise<Dashboard> {
-  const identity = await ctx.auth.getUserIdentity();
-  if (identity === null) return { userOrgEvents: [], otherOrgEvents: [] };
-  const memberships = await ctx.db
-    .query("orgMemberships")
-    .withIndex("by_user", (q) => q.eq("userId", identity.subject))
-    .take(MAX_MEMBERSHIPS);
+  const memberships = await getOwnMemberships(ctx);
+  if (memberships === null) return { userOrgEvents: [], otherOrgEvents: [] };
   const ownOrgIds = [...new Set(memberships.map((membership) => membership.orgId))];
   const period = { from: now, until: now + DASHBOARD_AHEAD_MS };
-  const [userOrgEvents, otherOrgEvents] = await Promise.all([
-    getOwnEvents(ctx, ownOrgIds, period),
-    getOtherEvents(ctx, ownOrgIds, period),
-  ]);
-  return { userOrgEvents, otherOrgEvents };
+  const own = await readOwn(ctx, ownOrgIds, period);
+  const others = await readOthers(ctx, { ownOrgIds, own }, period);
+  return { userOrgEvents: [...own.values()], otherOrgEvents: [...others.values()] };
 }
 
-async function getOwnEvents(
+/** By lu.ma id, so that an event of two calendars stands in a list once; the soonest first. */
+type DashboardList = Map<string, DashboardEvent>;
+
+async function readOwn(
   ctx: QueryCtx,
-  orgIds: OrgId[],
+  ownOrgIds: OrgId[],
   { from, until }: Period,
-): Promise<DashboardEvent[]> {
-  const orgs = await getShownOrgs(ctx, orgIds);
+): Promise<DashboardList> {
+  const orgs = await getShownOrgs(ctx, ownOrgIds);
   const sources = [...orgs.keys()].map((orgId) =>
     ctx.db
       .query("events")
@@ -46,56 +44,58 @@ async function getOwnEvents(
         q.eq("orgId", orgId).eq("status", "listed").gte("startAt", from).lte("startAt", until),
       ),
   );
-  const budget = { documents: MAX_DASHBOARD_EVENTS, bytes: DASHBOARD_LIST_BYTES };
-  const own: DashboardEvent[] = [];
+  const own: DashboardList = new Map();
+  const budget = { documents: MAX_OWN_LOOKED_AT, bytes: LIST_BYTES };
   for await (const event of within(budget, mergeByStart(sources))) {
-    own.push(...toDashboardEvents([event], orgs));
+    addTo(own, [event], orgs);
+    if (own.size === MAX_EVENTS) break;
   }
   return own;
 }
 
-async function getOtherEvents(
+async function readOthers(
   ctx: QueryCtx,
-  ownOrgIds: OrgId[],
+  { ownOrgIds, own }: { ownOrgIds: OrgId[]; own: DashboardList },
   { from, until }: Period,
-): Promise<DashboardEvent[]> {
+): Promise<DashboardList> {
   const upcoming = ctx.db
     .query("events")
     .withIndex("by_status_start", (q) =>
       q.eq("status", "listed").gte("startAt", from).lte("startAt", until),
     );
-  const budget = { documents: MAX_DISCOVERY_LOOKED_AT, bytes: DASHBOARD_LIST_BYTES };
-  const others: DashboardEvent[] = [];
+  const others: DashboardList = new Map();
   let lookedAt: Doc<"events">[] = [];
+  const addLookedAt = async () => {
+    const orgIds = new Set(lookedAt.map((event) => event.orgId));
+    addTo(others, lookedAt, await getShownOrgs(ctx, [...orgIds]));
+    lookedAt = [];
+  };
+  const budget = { documents: MAX_OTHERS_LOOKED_AT, bytes: LIST_BYTES };
   for await (const event of within(budget, upcoming)) {
-    if (ownOrgIds.includes(event.orgId)) continue;
+    if (ownOrgIds.includes(event.orgId) || own.has(event.lumaEventId)) continue;
     lookedAt.push(event);
     // As many as are missing, so that their organizations are looked up all at once.
-    if (others.length + lookedAt.length < MAX_DASHBOARD_EVENTS) continue;
-    others.push(...(await withOrgs(ctx, lookedAt)));
-    lookedAt = [];
-    if (others.length === MAX_DASHBOARD_EVENTS) return others;
+    if (others.size + lookedAt.length === MAX_EVENTS) await addLookedAt();
+    if (others.size === MAX_EVENTS) break;
   }
-  return [...others, ...(await withOrgs(ctx, lookedAt))];
-}
-
-async function withOrgs(ctx: QueryCtx, events: Doc<"events">[]): Promise<DashboardEvent[]> {
-  const orgIds = new Set(events.map((event) => event.orgId));
-  return toDashboardEvents(events, await getShownOrgs(ctx, [...orgIds]));
+  await addLookedAt();
+  return others;
 }
 
 /** Without events of organizations that no longer exist. */
-function toDashboardEvents(
+function addTo(
+  list: DashboardList,
   events: Doc<"events">[],
   orgs: ReadonlyMap<OrgId, ShownOrg>,
-): DashboardEvent[] {
-  return events.flatMap((event) => {
+): void {
+  for (const event of events) {
     const org = orgs.get(event.orgId);
-    return org === undefined ? [] : [{ ...toShownEvent(event), org }];
-  });
+    if (org === undefined || list.has(event.lumaEventId)) continue;
+    list.set(event.lumaEventId, toDashboardEvent(event, org));
+  }
 }
 
 async function getShownOrgs(ctx: QueryCtx, orgIds: OrgId[]): Promise<Map<OrgId, ShownOrg>> {
-  const orgs = await Promise.all(orgIds.map((orgId) => getShownOrg(ctx, orgId)));
-  return new Map(orgs.flatMap((org) => (org === null ? [] : [[org._id, org]])));
+  const orgs = await Promise.all(orgIds.map((orgId) => getOrg(ctx, orgId)));
+  return new Map(orgs.flatMap((org) => (org === null ? [] : [[org._id, toShownOrg(org)]])));
 }

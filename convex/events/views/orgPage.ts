@@ -1,9 +1,9 @@
 /** What an organization's page shows. */
-import type { Id } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
-import type { OrgPage, ShownEvent } from "../validators";
+import { getOrg, type OrgId } from "../../orgs/app";
+import type { OrgPage, OrgPageEvent } from "../validators";
 import { within } from "./boundedReads";
-import { toShownEvent } from "./shown";
+import { toOrgPageEvent } from "./shown";
 
 const MAX_UPCOMING = 50;
 const MAX_PAST = 20;
@@ -15,10 +15,10 @@ const BEGUN_BYTES = 5 * 1024 * 1024;
 
 export async function readOrgPage(
   ctx: QueryCtx,
-  orgId: Id<"organizations">,
+  orgId: OrgId,
   now: number,
 ): Promise<OrgPage | null> {
-  const org = await ctx.db.get("organizations", orgId);
+  const org = await getOrg(ctx, orgId);
   if (org === null) return null;
   const [future, { running, past }] = await Promise.all([
     readFuture(ctx, orgId, now),
@@ -32,19 +32,15 @@ export async function readOrgPage(
   };
 }
 
-async function readFuture(
-  ctx: QueryCtx,
-  orgId: Id<"organizations">,
-  now: number,
-): Promise<ShownEvent[]> {
+async function readFuture(ctx: QueryCtx, orgId: OrgId, now: number): Promise<OrgPageEvent[]> {
   const notBegun = ctx.db
     .query("events")
     .withIndex("by_org_status_start", (q) =>
       q.eq("orgId", orgId).eq("status", "listed").gt("startAt", now),
     );
-  const future: ShownEvent[] = [];
+  const future: OrgPageEvent[] = [];
   for await (const event of within({ documents: MAX_UPCOMING, bytes: FUTURE_BYTES }, notBegun)) {
-    future.push(toShownEvent(event));
+    future.push(toOrgPageEvent(event));
   }
   return future;
 }
@@ -52,9 +48,9 @@ async function readFuture(
 /** Latest first. When all of the events looked at are still running, the past ones lie behind them. */
 async function readBegun(
   ctx: QueryCtx,
-  orgId: Id<"organizations">,
+  orgId: OrgId,
   now: number,
-): Promise<{ running: ShownEvent[]; past: ShownEvent[] }> {
+): Promise<{ running: OrgPageEvent[]; past: OrgPageEvent[] }> {
   const begun = ctx.db
     .query("events")
     .withIndex("by_org_status_start", (q) =>
@@ -62,14 +58,14 @@ async function readBegun(
     )
     .order("desc");
   const budget = { documents: MAX_BEGUN_LOOKED_AT + MAX_PAST, bytes: BEGUN_BYTES };
-  const running: ShownEvent[] = [];
-  const past: ShownEvent[] = [];
+  const running: OrgPageEvent[] = [];
+  const past: OrgPageEvent[] = [];
   let lookedAt = 0;
   for await (const event of within(budget, begun)) {
     lookedAt += 1;
     const hasEnded = (event.endAt ?? event.startAt) <= now;
-    if (hasEnded && past.length < MAX_PAST) past.push(toShownEvent(event));
-    if (!hasEnded && lookedAt <= MAX_BEGUN_LOOKED_AT) running.push(toShownEvent(event));
+    if (hasEnded && past.length < MAX_PAST) past.push(toOrgPageEvent(event));
+    if (!hasEnded && lookedAt <= MAX_BEGUN_LOOKED_AT) running.push(toOrgPageEvent(event));
     if (lookedAt >= MAX_BEGUN_LOOKED_AT && past.length === MAX_PAST) break;
   }
   return { running, past };

@@ -1,19 +1,14 @@
 /** The wall between the tables and visitors: only fields that validators.ts names pass. */
-import type { Doc, Id } from "../../_generated/dataModel";
-import type { QueryCtx } from "../../_generated/server";
-import { shownEvent, type ShownEvent, type ShownOrg } from "../validators";
+import type { Doc } from "../../_generated/dataModel";
+import type { ShownOrg } from "../../orgs/app";
+import { pick, shownEvent, type DashboardEvent, type OrgPageEvent } from "../validators";
 
-const SHOWN_FIELDS = Object.keys(shownEvent.fields) as (keyof ShownEvent)[];
-
-export async function getShownOrg(
-  ctx: QueryCtx,
-  orgId: Id<"organizations">,
-): Promise<ShownOrg | null> {
-  const org = await ctx.db.get("organizations", orgId);
-  if (org === null) return null;
-  return { _id: org._id, name: org.name, slug: org.slug, logoUrl: org.logoUrl };
+export function toOrgPageEvent(event: Doc<"events">): OrgPageEvent {
+  const { description } = event;
+  // An empty one is for the sync only: it says that lu.ma has none.
+  return { ...pick(shownEvent, event), description: description === "" ? undefined : description };
 }
 
-export function toShownEvent(event: Doc<"events">): ShownEvent {
-  return Object.fromEntries(SHOWN_FIELDS.map((field) => [field, event[field]])) as ShownEvent;
+export function toDashboardEvent(event: Doc<"events">, org: ShownOrg): DashboardEvent {
+  return { ...pick(shownEvent, event), org };
 }

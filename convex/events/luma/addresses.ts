@@ -1,0 +1,77 @@
+/** Where lu.ma's API is: the list of events, and one event beside it. */
+import { parseUrl } from "../text";
+import { LumaError } from "./error";
+
+/**
+ * The only list in Luma's documentation, then the one that this module was planned for: the documentation says that
+ * older addresses "remain available for backward compatibility", but not for how long.
+ */
+const LISTS = [
+  "https://public-api.luma.com/v1/calendars/events/list",
+  "https://public-api.lu.ma/public/v1/calendar/list-events",
+];
+/** Replaces both, for tests, demos and proxies. */
+const LIST_VARIABLE = "LUMA_LIST_EVENTS_URL";
+
+/** The two generations of the API, by the ends of their paths. */
+const GENERATIONS = [
+  { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id" },
+  { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id" },
+];
+
+export type LumaAddress = { list: URL; event: URL; idParameter: string };
+
+/** In the order in which to ask them. */
+export function getAddresses(): LumaAddress[] {
+  const setting = process.env[LIST_VARIABLE]?.trim();
+  if (!setting) return LISTS.flatMap((list) => toAddress(list) ?? []);
+  const address = toAddress(setting);
+  if (address !== undefined) return [address];
+  const paths = GENERATIONS.map(({ list }) => list).join(" or ");
+  throw new LumaError(
+    `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user's name in it) whose path ends in ${paths}`,
+    {
+      kind: "lasting",
+      advice: "Correct it on this deployment, or remove it to ask lu.ma itself.",
+    },
+  );
+}
+
+function toAddress(text: string): LumaAddress | undefined {
+  const list = parseUrl(text);
+  // fetch refuses a URL with a user's name or password.
+  if (!list || !/^https?:$/.test(list.protocol) || list.username || list.password) return undefined;
+  const generation = GENERATIONS.find((one) => list.pathname.endsWith(one.list));
+  if (generation === undefined) return undefined;
+  const event = new URL(list);
+  event.pathname = list.pathname.slice(0, -generation.list.length) + generation.event;
+  return { list, event, idParameter: generation.idParameter };
+}
+
+/** One page of the list. `after` and `before` in ms since 1970, UTC. */
+export function toPageUrl(
+  { list }: LumaAddress,
+  page: { after: number; before: number; size: number; cursor?: string },
+): URL {
+  const url = new URL(list);
+  url.searchParams.set("after", new Date(page.after).toISOString());
+  url.searchParams.set("before", new Date(page.before).toISOString());
+  url.searchParams.set("pagination_limit", String(page.size));
+  url.searchParams.set("sort_column", "start_at");
+  url.searchParams.set("sort_direction", "asc");
+  if (page.cursor !== undefined) url.searchParams.set("pagination_cursor", page.cursor);
+  return url;
+}
+
+export function toEventUrl({ event, idParameter }: LumaAddress, lumaEventId: string): URL {
+  const url = new URL(event);
+  url.searchParams.set(idParameter, lumaEventId);
+  return url;
+}
+
+/** Said of whatever may come from a wrong setting; nothing where there is none. */
+export function getAddressHint(): string {
+  return process.env[LIST_VARIABLE]?.trim()
+    ? ` ${LIST_VARIABLE} is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.`
+    : "";
+}

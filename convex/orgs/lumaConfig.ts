@@ -1,0 +1,62 @@
+/** Connecting an organization to its lu.ma calendar: for setLumaConfig, and for an app's own mutations. */
+import { ConvexError } from "convex/values";
+import type { MutationCtx } from "../_generated/server";
+import { parseUrl, toHttpUrl } from "../events/text";
+import { endTurns } from "../events/turns";
+import { patchOrg, requireOrg, toShownOrg, type LumaFields, type OrgId } from "./app";
+import { parseLumaKey } from "./lumaKey";
+
+const CALENDAR_HOSTS = ["lu.ma", "luma.com"];
+
+/** What is left out stays as it is; `null` clears. */
+export type LumaConfig = { lumaCalendarUrl?: string | null; lumaApiKey?: string | null };
+
+/**
+ * Sets the page to embed and the key to mirror events with. Setting or clearing the key, also the same one again, ends
+ * a sync that is running, and clears the last sync's error. Who may do this is for the caller to check.
+ *
+ * @throws ConvexError when there is no such organization, the URL is not an https one on lu.ma or luma.com, or the key
+ * is empty, names another variable than `LUMA_API_KEY…`, or is a variable's name itself.
+ */
+export async function configureLuma(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  { lumaCalendarUrl, lumaApiKey }: LumaConfig,
+): Promise<void> {
+  const org = await requireOrg(ctx, orgId);
+  const refuse = (problem: string) =>
+    new ConvexError(`Organization "${toShownOrg(org).name}": ${problem}.`);
+  const fields: Partial<LumaFields> = {};
+  if (lumaCalendarUrl === null) fields.lumaCalendarUrl = undefined;
+  else if (lumaCalendarUrl !== undefined) {
+    fields.lumaCalendarUrl = toCalendarUrl(lumaCalendarUrl);
+    if (fields.lumaCalendarUrl === undefined) {
+      throw refuse(
+        "the calendar URL must be an https URL on lu.ma or luma.com, such as " +
+          "https://lu.ma/embed/calendar/cal-…/events",
+      );
+    }
+  }
+  if (lumaApiKey !== undefined) {
+    const parsed = lumaApiKey === null ? null : parseLumaKey(lumaApiKey);
+    if (parsed !== null && "problem" in parsed) throw refuse(parsed.problem);
+    fields.lumaApiKey = lumaApiKey?.trim();
+    fields.eventsSyncError = undefined;
+    await endTurns(ctx, orgId);
+  }
+  await patchOrg(ctx, orgId, fields);
+}
+
+/** As the URL parser writes it, which is what a browser opens; nothing for any other URL. */
+function toCalendarUrl(input: string): string | undefined {
+  const text = input.trim();
+  const url = parseUrl(text);
+  const isOnLuma =
+    url !== undefined &&
+    // The parser also takes what is not written as a URL: "https:lu.ma", or one with line breaks.
+    /^https:\/\/\S+$/i.test(text) &&
+    CALENDAR_HOSTS.includes(url.host) &&
+    url.username === "" &&
+    url.password === "";
+  return isOnLuma ? toHttpUrl(url.href) : undefined;
+}

@@ -1,0 +1,380 @@
+import { describe, expect, vi } from "vitest";
+import type { Id } from "../convex/_generated/dataModel";
+import * as mutations from "../convex/events/mutations";
+import { aWireEvent, beginSync, HOUR_MS, insertOrg, storedEvents } from "./support/builders";
+import { startEngine, withHandler, type Engine } from "./support/engine";
+import { NOW, syncOrg, test } from "./support/fixtures";
+import {
+  failure,
+  OLDER_PATH,
+  silence,
+  status,
+  type Answer,
+  type LumaServer,
+  type WireEvent,
+} from "./support/lumaServer";
+
+const KEY = "secret-4711";
+const MINUTE_MS = 60_000;
+
+/** An event that starts so many hours from now. */
+function inHours(hours: number, overrides: Partial<WireEvent> = {}): WireEvent {
+  return aWireEvent({
+    id: `evt-${hours}`,
+    start_at: new Date(NOW + hours * HOUR_MS).toISOString(),
+    end_at: undefined,
+    ...overrides,
+  });
+}
+
+function hoursFrom(first: number, count: number): WireEvent[] {
+  return Array.from({ length: count }, (_, i) => inHours(first + i));
+}
+
+async function connectedOrg(t: Engine): Promise<Id<"organizations">> {
+  return await insertOrg(t, { lumaApiKey: KEY });
+}
+
+/** The ids that lu.ma was asked for since last time. */
+function askedFor(luma: LumaServer): string[] {
+  const ids = luma
+    .requestsOf("event")
+    .map(({ query }) => query.get("event_id") ?? query.get("api_id") ?? "");
+  luma.requests.length = 0;
+  return ids;
+}
+
+async function descriptionOf(t: Engine, id: string): Promise<string | undefined> {
+  return (await storedEvents(t)).get(id)?.description;
+}
+
+/** The part of the last log line that is about descriptions. */
+function lastNote(): string {
+  const line = String(vi.mocked(console.log).mock.calls.at(-1)?.[0]);
+  return line.slice(line.indexOf("Descriptions:"));
+}
+
+describe("descriptions", () => {
+  test("are asked for one by one, 300 ms apart, when the listing is written and stamped", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1), inHours(2), inHours(3)]);
+    const seen: unknown[] = [];
+    luma.answerNext(
+      (response, request) => {
+        const looking = t.run(async (ctx) => {
+          seen.push((await ctx.db.get("organizations", orgId))?.eventsLastSynced);
+          seen.push((await ctx.db.query("events").collect()).length);
+        });
+        void luma.waitFor(looking).then(() => luma.answer(response, request));
+      },
+      { kind: "event" },
+    );
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 3, described: 3 });
+    expect(seen).toEqual([NOW, 3]);
+    const times = luma.requestsOf("event").map(({ at }) => at);
+    expect(times.slice(1).map((at, i) => at - (times[i] ?? 0))).toEqual([300, 300]);
+    expect(await descriptionOf(t, "evt-2")).toBe("What happens at evt-2");
+  });
+
+  test("that stand in the list itself are ignored", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const event = inHours(1, { description: "from the list" });
+    luma.answerNext(status(200, { entries: [event], has_more: false }));
+    luma.setCalendar(KEY, [inHours(1, { description: "of the event" })]);
+    await syncOrg(t, luma, orgId);
+    expect(await descriptionOf(t, "evt-1")).toBe("of the event");
+  });
+
+  test("come from the address that gave the list", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
+    luma.setCalendar(KEY, [inHours(1)]);
+    await syncOrg(t, luma, orgId);
+    expect(luma.requests.map(({ path }) => path)).toEqual([OLDER_PATH, "/public/v1/event/get"]);
+    expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
+  });
+
+  test("are asked for of listed events that have not ended, and of no others", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [
+      inHours(-3, { id: "over", end_at: new Date(NOW - 1).toISOString() }),
+      inHours(-2, { id: "over, without an end" }),
+      inHours(-1, { id: "running", end_at: new Date(NOW + HOUR_MS).toISOString() }),
+      inHours(1, { id: "private", visibility: "private" }),
+      inHours(2, { id: "to come" }),
+    ]);
+    await syncOrg(t, luma, orgId);
+    expect(askedFor(luma)).toEqual(["running", "to come"]);
+    // Not for what is removed, either, and for what is stored no less than for what is new.
+    luma.setCalendar(KEY, [inHours(2, { id: "to come" })]);
+    await syncOrg(t, luma, orgId);
+    expect(askedFor(luma)).toEqual(["to come"]);
+  });
+
+  test("are asked for also of an event whose entry cannot be read today", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1), inHours(2)]);
+    await syncOrg(t, luma, orgId);
+    askedFor(luma);
+    luma.setCalendar(KEY, [inHours(1, { name: "", description: "edited" }), inHours(2)]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ invalid: 1, described: 1 });
+    expect(await descriptionOf(t, "evt-1")).toBe("edited");
+  });
+
+  test("are asked for at most 100 a sync: first the ones not asked for yet, the soonest first", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    vi.spyOn(console, "log");
+    const orgId = await connectedOrg(t);
+    const calendar = hoursFrom(1, 130);
+    luma.setCalendar(KEY, calendar);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 130, described: 100 });
+    expect(askedFor(luma)).toEqual(calendar.slice(0, 100).map(({ id }) => id));
+    expect(lastNote()).toBe("Descriptions: 100 asked for, the most in one sync.");
+
+    // The 30 that are left come before the soonest ones, which come again.
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 130, described: 30 });
+    expect(askedFor(luma)).toEqual(
+      [...calendar.slice(100), ...calendar.slice(0, 70)].map(({ id }) => id),
+    );
+
+    // A new one comes first, though it is the last to start.
+    luma.setCalendar(KEY, [...calendar, inHours(200)]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 1 });
+    expect(askedFor(luma)).toEqual(["evt-200", ...calendar.slice(0, 99).map(({ id }) => id)]);
+  });
+
+  test("that are edited come with the next sync, among the 100 soonest", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const calendar = hoursFrom(1, 101);
+    luma.setCalendar(KEY, calendar);
+    await syncOrg(t, luma, orgId);
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(
+      KEY,
+      calendar.map((event) => ({ ...event, description: "edited" })),
+    );
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 101, described: 100 });
+    expect(await descriptionOf(t, "evt-100")).toBe("edited");
+    expect(await descriptionOf(t, "evt-101")).toBe("What happens at evt-101");
+  });
+
+  test("are kept when the listing changes, when an event is removed, and when it returns", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1)]);
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(KEY, [inHours(1, { name: "Renamed" })]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, described: 0 });
+    luma.setCalendar(KEY, []);
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(KEY, [inHours(1)]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, described: 0 });
+    expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
+  });
+
+  test("that lu.ma cleared are cleared here, and ones that it never had are asked for once", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const without = { description: null, description_md: null };
+    luma.setCalendar(KEY, [inHours(1), inHours(2, without)]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 1 });
+    luma.setCalendar(KEY, [inHours(1, without), inHours(2, without)]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 1 });
+    expect([await descriptionOf(t, "evt-1"), await descriptionOf(t, "evt-2")]).toEqual(["", ""]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 0 });
+  });
+});
+
+describe("a description that cannot be had", () => {
+  const ofThatEvent: [string, Answer][] = [
+    ["400", failure(400, "Invalid request.")],
+    ["403", failure(403, "You don't have access to this event.")],
+    ["404", status(404)],
+    ["a redirect", status(302, "", { location: "/" })],
+    ["an answer that is no event", status(200, { message: "internal" })],
+  ];
+
+  test.for(ofThatEvent)(
+    "(%s) costs only itself: it keeps what it has",
+    async ([, answer], { luma }) => {
+      const t = startEngine();
+      const orgId = await connectedOrg(t);
+      luma.setCalendar(KEY, [inHours(1), inHours(2)]);
+      await syncOrg(t, luma, orgId);
+      luma.setCalendar(KEY, [inHours(1), inHours(2, { description: "edited" })]);
+      luma.answerNext(answer, { kind: "event" });
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 2, described: 1 });
+      expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
+      expect(await descriptionOf(t, "evt-2")).toBe("edited");
+    },
+  );
+
+  test.for(ofThatEvent)(
+    "(%s) counts as asked for, so that others have their turn",
+    async ([, answer], { luma }) => {
+      const t = startEngine();
+      const orgId = await connectedOrg(t);
+      luma.setCalendar(KEY, hoursFrom(1, 101));
+      for (let i = 0; i < 100; i += 1) luma.answerNext(answer, { kind: "event" });
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 0 });
+      expect(await descriptionOf(t, "evt-1")).toBe("");
+      askedFor(luma);
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 100 });
+      expect(askedFor(luma)[0]).toBe("evt-101");
+    },
+  );
+
+  test.for<[string, Answer, string]>([
+    ["401", failure(401, "You are not signed in."), "rejected the API key with 401"],
+    ["429", status(429, "", { "retry-after": "60" }), "answered 429 for a description"],
+  ])(
+    "(%s) ends the step at once, without waiting; the next sync goes on",
+    async ([, answer, why], { luma }) => {
+      const t = startEngine();
+      vi.spyOn(console, "log");
+      const orgId = await connectedOrg(t);
+      luma.setCalendar(KEY, hoursFrom(1, 5));
+      luma.answerNext(luma.answer, { kind: "event" });
+      luma.answerNext(answer, { kind: "event" });
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 5, described: 1 });
+      expect(Date.now() - NOW).toBeLessThan(1_000);
+      expect(askedFor(luma)).toEqual(["evt-1", "evt-2"]);
+      expect(lastNote()).toContain("Descriptions: 2 asked for, ended by ");
+      expect(lastNote()).toContain(why);
+      // What was not answered counts as not asked for.
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 4 });
+      expect(askedFor(luma)).toEqual(["evt-2", "evt-3", "evt-4", "evt-5", "evt-1"]);
+    },
+  );
+
+  test.for<[string, Answer]>([
+    ["503", status(503)],
+    ["no answer in 30 s", silence],
+    ["a body that is not JSON", status(200, "<h1>Welcome</h1>")],
+  ])("(%s) is asked for again as a page is; then the step ends", async ([, answer], { luma }) => {
+    const t = startEngine();
+    vi.spyOn(console, "log");
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, hoursFrom(1, 3));
+    for (let i = 0; i < 3; i += 1) luma.answerNext(answer, { kind: "event" });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 3 });
+    for (let i = 0; i < 4; i += 1) luma.answerNext(answer, { kind: "event" });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 3, described: 0 });
+    expect(lastNote()).toContain("Descriptions: 1 asked for, ended by ");
+    expect(lastNote()).toContain("(4 attempts)");
+  });
+
+  test("within the organization's 7 minutes is left for the next sync", async ({ luma }) => {
+    const t = startEngine();
+    vi.spyOn(console, "log");
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, hoursFrom(1, 100));
+    const slow: Answer = (response, request) => {
+      setTimeout(() => luma.answer(response, request), 20_000);
+    };
+    for (let i = 0; i < 21; i += 1) luma.answerNext(slow, { kind: "event" });
+    const { described } = await syncOrg(t, luma, orgId);
+    expect(described).toBe(20);
+    expect(Date.now() - NOW).toBeLessThanOrEqual(7 * MINUTE_MS + 30_000);
+    expect(lastNote()).toContain("ended by");
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 80 });
+  });
+});
+
+describe("descriptions that are written", () => {
+  test("are not, when they are the same: an unchanged calendar calls no mutation for them", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, hoursFrom(1, 3));
+    await syncOrg(t, luma, orgId);
+    const before = await storedEvents(t);
+    await syncOrg(t, luma, orgId);
+    expect(await storedEvents(t)).toEqual(before);
+  });
+
+  test("leave alone what a person hid while they were asked for", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1), inHours(2)]);
+    luma.answerNext(
+      (response, request) => {
+        const hiding = t.run(async (ctx) => {
+          for (const event of await ctx.db.query("events").collect()) {
+            if (event.lumaEventId === "evt-1") {
+              await ctx.db.patch("events", event._id, { status: "unlisted" });
+            } else await ctx.db.delete("events", event._id);
+          }
+        });
+        void luma.waitFor(hiding).then(() => luma.answer(response, request));
+      },
+      { kind: "event" },
+    );
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 0 });
+    const stored = await storedEvents(t);
+    expect([...stored.keys()]).toEqual(["evt-1"]);
+    expect(stored.get("evt-1")).not.toHaveProperty("description");
+  });
+
+  test("are not, once a later sync has begun: the sync ends well, and is not overtaken", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    vi.spyOn(console, "log");
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1)]);
+    luma.answerNext(
+      (response, request) => {
+        void luma.waitFor(beginSync(t, orgId)).then(() => luma.answer(response, request));
+      },
+      { kind: "event" },
+    );
+    const result = await syncOrg(t, luma, orgId);
+    expect(result).toMatchObject({ inserted: 1, described: 0 });
+    expect(result).not.toHaveProperty("isOvertaken");
+    expect(lastNote()).toContain("A later sync of the organization");
+    expect(await descriptionOf(t, "evt-1")).toBeUndefined();
+  });
+
+  test("are sent several a mutation, at most 256 KiB of documents", async ({ luma }) => {
+    const sizes: number[] = [];
+    const describeEvents = withHandler(mutations.describeEvents, (handler) => (...args) => {
+      const [, { descriptions }] = args as unknown as [object, { descriptions: unknown[] }];
+      sizes.push(descriptions.length);
+      return handler(...args);
+    });
+    const t = startEngine({ "events/mutations": { ...mutations, describeEvents } });
+    const orgId = await connectedOrg(t);
+    const kilobytes = (count: number) => ({ description: "x".repeat(count * 1_000) });
+    luma.setCalendar(
+      KEY,
+      hoursFrom(1, 20).map((event) => ({ ...event, ...kilobytes(30) })),
+    );
+    await syncOrg(t, luma, orgId);
+    expect(sizes).toEqual([8, 8, 4]);
+
+    // A document counts as a whole, also with what is stored already.
+    sizes.length = 0;
+    luma.setCalendar(
+      KEY,
+      hoursFrom(1, 20).map((event) => ({ ...event, ...kilobytes(31) })),
+    );
+    await syncOrg(t, luma, orgId);
+    expect(sizes).toEqual([4, 4, 4, 4, 4]);
+  });
+});
