@@ -1,19 +1,19 @@
-/** The benchmark's two ways with time: a page's pause that takes none, and a whole run in simulated time. */
+/** The benchmark's two ways with time: pauses that take none, and a whole run in simulated time. */
 import { setImmediate } from "node:timers";
 
-/** The module's pause between two pages of a listing. */
-const PAGE_PAUSE_MS = 200;
+/** Longer than the module's pauses between requests and after writes, shorter than its wait for an answer. */
+const LONGEST_SKIPPED_MS = 5_000;
 /** Enough for whatever goes on without a timer to come to its end: reading a stubbed answer's body, say. */
 const TURNS_BEFORE_A_JUMP = 5;
 
 /** Node's own HTTP client is among the callers, and gives arguments. */
 type Callback = (...args: unknown[]) => void;
 
-/** Makes the pauses between pages take no time; all other timers stay. Returns how to undo it. */
-export function skipPagePauses(): () => void {
+/** Makes the module's pauses take no time; longer timers stay. Returns how to undo it. */
+export function skipPauses(): () => void {
   const realSetTimeout = globalThis.setTimeout;
-  const impatient = (callback: Callback, delayMs?: number, ...args: unknown[]) =>
-    realSetTimeout(callback, delayMs === PAGE_PAUSE_MS ? 0 : delayMs, ...args);
+  const impatient = (callback: Callback, delayMs = 0, ...args: unknown[]) =>
+    realSetTimeout(callback, delayMs < LONGEST_SKIPPED_MS ? 0 : delayMs, ...args);
   globalThis.setTimeout = impatient as typeof setTimeout;
   return () => {
     globalThis.setTimeout = realSetTimeout;
@@ -21,6 +21,9 @@ export function skipPagePauses(): () => void {
 }
 
 type Timer = { at: number; callback: () => void };
+
+/** A time for all runs: the same numbers come out every day. */
+const SIMULATED_START = Date.parse("2026-09-01T07:00:00.000Z");
 
 /**
  * Time that passes only while everything waits for it. Takes the place of the real one until stopped; nothing may
@@ -30,7 +33,7 @@ export class SimulatedClock {
   private readonly timers = new Map<number, Timer>();
   private readonly real = { setTimeout, clearTimeout, now: Date.now };
   private lastTimerId = 0;
-  private now = Date.now();
+  private now = SIMULATED_START;
 
   constructor() {
     globalThis.setTimeout = ((callback: () => void, delayMs = 0) =>
@@ -47,11 +50,12 @@ export class SimulatedClock {
     Date.now = this.real.now;
   }
 
-  /** Goes from timer to timer until none is left. */
-  async runUntilIdle(): Promise<void> {
+  /** Goes from timer to timer until none is left, or `isOver` says so. */
+  async runUntilIdle(isOver: () => boolean = () => false): Promise<void> {
     for (;;) {
       for (let turn = 0; turn < TURNS_BEFORE_A_JUMP; turn += 1) {
         await new Promise<void>((resolve) => setImmediate(resolve));
+        if (isOver()) return;
       }
       const next = this.takeNextTimer();
       if (next === undefined) return;

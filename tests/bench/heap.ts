@@ -1,14 +1,15 @@
 /**
- * Measures how much heap one organization's sync takes by itself: fetching, mapping, comparing and packing. The
- * engine and its tables stay out: the sync is given stored events that are made for it, page by page, and its
- * mutations write nothing. lu.ma's stand-in has a heap of its own.
+ * Measures how much heap one organization's sync takes by itself: fetching, mapping, comparing, packing, and asking for
+ * descriptions. The engine and its tables stay out: the sync is given stored events that are made for it, page by page,
+ * and its mutations write nothing. lu.ma's stand-in has a heap of its own.
  */
 import { Worker } from "node:worker_threads";
+import { getFunctionName } from "convex/server";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
-import type { ActionCtx } from "../../convex/_generated/server";
-import { syncOrg } from "../../convex/events/sync";
-import { skipPagePauses } from "./benchClock";
-import { aMirroredEvent, aWireEvent } from "./builders";
+import * as sync from "../../convex/events/sync";
+import type { ComparedEvent, SyncResult } from "../../convex/events/validators";
+import { aMirroredEvent, aWireEvent } from "../support/builders";
+import { skipPauses } from "./clock";
 
 /** As many stored events as the module's own query gives at once. */
 const STORED_PAGE = 1_000;
@@ -18,23 +19,34 @@ const ORG: Doc<"organizations"> = {
   name: "Acme",
   lumaApiKey: "key-of-acme",
 };
+/** A string with one character beyond Latin-1 in it takes twice the room. */
+const EMOJI = "🎉";
 
 /** Serves a calendar in pages of 100; a worker, because a worker's heap is its own. */
 const LUMA_WORKER = `
   const { createServer } = require("node:http");
   const { parentPort, workerData } = require("node:worker_threads");
-  const { example, eventCount, descriptionLength } = workerData;
-  const toEvent = (index) => {
-    const description = String(index).padEnd(descriptionLength, " text");
-    return { ...example, id: "evt-" + index, description, description_md: "#" + description.slice(1) };
-  };
+  const { example, emoji, eventCount, descriptionLength } = workerData;
+  // Each text is longer than what is kept of it.
+  const long = (index, length) => (emoji + " " + index + " ").padEnd(length, "text ");
+  const toEvent = (index) => ({
+    ...example,
+    id: "evt-" + index,
+    name: long(index, 2_000),
+    geo_address_json: { ...example.geo_address_json, full_address: long(index, 2_000) },
+  });
   const server = createServer((request, response) => {
     const query = new URL(request.url, "http://localhost").searchParams;
+    response.setHeader("content-type", "application/json");
+    const id = query.get("event_id");
+    if (id !== null) {
+      response.end(JSON.stringify({ ...example, id, description: long(id, descriptionLength) }));
+      return;
+    }
     const from = Number(query.get("pagination_cursor") ?? 0);
     const to = Math.min(from + 100, eventCount);
     const entries = Array.from({ length: to - from }, (_, offset) => toEvent(from + offset));
     const hasMore = to < eventCount;
-    response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ entries, has_more: hasMore, next_cursor: hasMore ? String(to) : null }));
   });
   server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));
@@ -54,14 +66,14 @@ export async function measureHeap(
   descriptionLength: number,
 ): Promise<HeapPeaks> {
   const example = aWireEvent();
-  const workerData = { example, eventCount, descriptionLength };
+  const workerData = { example, emoji: EMOJI, eventCount, descriptionLength };
   const worker = new Worker(LUMA_WORKER, { eval: true, workerData });
   const port = await new Promise<number>((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
   });
   process.env.LUMA_LIST_EVENTS_URL = `http://127.0.0.1:${port}/v1/calendars/events/list`;
-  const restoreTimers = skipPagePauses();
+  const restoreTimers = skipPauses();
   try {
     // The first sync's code, once compiled, is not the sync's own need.
     await measureSync(eventCount, descriptionLength, false);
@@ -105,7 +117,10 @@ async function measureSync(
   };
   try {
     const ctx = withoutDatabase(storedCount, descriptionLength, sample);
-    const counts = await syncOrg(ctx, ORG, Date.now());
+    const { _handler } = sync.syncOrgEvents as unknown as {
+      _handler: (ctx: object, args: object) => Promise<SyncResult>;
+    };
+    const counts = await _handler(ctx, { orgId: ORG._id });
     if (counts.updated < storedCount) throw new Error("the sync did not compare all events");
   } finally {
     globalThis.fetch = realFetch;
@@ -114,39 +129,43 @@ async function measureSync(
 }
 
 /** Answers the sync's queries and mutations, as JSON that is parsed, the way Convex does. */
-function withoutDatabase(
-  storedCount: number,
-  descriptionLength: number,
-  sample: () => void,
-): ActionCtx {
-  const getStoredWindow = (_query: unknown, { cursor }: { cursor: string | null }) => {
-    const from = Number(cursor ?? 0);
-    const to = Math.min(from + STORED_PAGE, storedCount);
-    const json = JSON.stringify({
-      isOvertaken: false,
-      page: storedEvents(from, to, descriptionLength),
-      isDone: to === storedCount,
-      continueCursor: String(to),
-    });
-    const page = JSON.parse(json) as unknown;
-    sample();
-    return Promise.resolve(page);
+function withoutDatabase(storedCount: number, descriptionLength: number, sample: () => void) {
+  const answers: Record<string, (args: Record<string, unknown>) => unknown> = {
+    "events/turns:beginSync": () => ({ syncNumber: 1, name: ORG.name }),
+    "orgs/queries:getById": () => ORG,
+    "events/queries:getStoredWindow": ({ cursor }) => {
+      const from = Number(cursor ?? 0);
+      const to = Math.min(from + STORED_PAGE, storedCount);
+      const page = storedEvents(from, to, descriptionLength);
+      return { page, isDone: to === storedCount, continueCursor: String(to) };
+    },
+    "events/mutations:upsertEvents": ({ events }) => {
+      const updated = (events as unknown[]).length;
+      return { inserted: 0, updated, unchanged: 0 };
+    },
+    "events/mutations:updateOrgSyncTimestamp": () => null,
+    "events/mutations:describeEvents": ({ descriptions }) => (descriptions as unknown[]).length,
   };
-  const write = (_mutation: unknown, args: { events?: unknown[] }) => {
-    const updated = (JSON.parse(JSON.stringify(args)) as typeof args).events?.length ?? 0;
+  const call = (
+    reference: Parameters<typeof getFunctionName>[0],
+    args: Record<string, unknown>,
+  ) => {
+    const name = getFunctionName(reference);
+    const answer = answers[name];
+    if (answer === undefined) throw new Error(`nothing answers ${name}`);
+    const sent = JSON.parse(JSON.stringify(args)) as Record<string, unknown>;
+    const result = JSON.parse(JSON.stringify(answer(sent))) as unknown;
     sample();
-    return Promise.resolve({ inserted: 0, updated, unchanged: 0 });
+    return Promise.resolve(result);
   };
-  return { runQuery: getStoredWindow, runMutation: write } as unknown as ActionCtx;
+  return { runQuery: call, runMutation: call };
 }
 
-function storedEvents(from: number, to: number, descriptionLength: number): Doc<"events">[] {
+function storedEvents(from: number, to: number, descriptionLength: number): ComparedEvent[] {
   return Array.from({ length: to - from }, (_, offset) => ({
     ...aMirroredEvent({ lumaEventId: `evt-${from + offset}` }),
-    description: "an older text".padEnd(descriptionLength, " text"),
+    description: `${EMOJI} an older text`.padEnd(descriptionLength, " text"),
     _id: `${from + offset}events` as Id<"events">,
-    _creationTime: 0,
-    orgId: ORG._id,
-    syncedAt: 0,
+    bytes: 2_000,
   }));
 }

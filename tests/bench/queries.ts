@@ -1,9 +1,9 @@
 /** What the public queries read from a large table. */
 import { api } from "../../convex/_generated/api";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
-import { bounded, insertMany, type Row } from "./benchShared";
-import { aMirroredEvent, DAY_MS, HOUR_MS } from "./builders";
-import { startCountedEngine } from "./counting";
+import { bounded, insertMany, nth, type Row } from "./shared";
+import { aMirroredEvent, DAY_MS, HOUR_MS } from "../support/builders";
+import { startCountedEngine } from "../support/counting";
 
 export const STORED_EVENTS = 100_000;
 const WINDOW_DAYS = 120;
@@ -93,10 +93,4 @@ function ownerOf(index: number, orgIds: Id<"organizations">[]): Id<"organization
   return isSmall
     ? nth(orgIds, LARGE_ORGS + ((index / SMALL_ONE_IN) % (ALL_ORGS - LARGE_ORGS)))
     : nth(orgIds, index % LARGE_ORGS);
-}
-
-function nth<Item>(items: readonly Item[], index: number): Item {
-  const item = items[index];
-  if (item === undefined) throw new Error(`there is no item ${index} among ${items.length}`);
-  return item;
 }

@@ -1,17 +1,146 @@
-/** What full runs take in simulated time, and what finding their organizations reads. */
+/**
+ * What mornings cost, in simulated time: requests, documents and how long they take. These numbers come out the same
+ * every time; the README has them.
+ */
 import { internal } from "../../convex/_generated/api";
-import type { Id } from "../../convex/_generated/dataModel";
-import { SimulatedClock } from "./benchClock";
-import { bounded, insertMany, quietly, type Row } from "./benchShared";
-import { startCountedEngine } from "./counting";
+import { toMirroredEvent } from "../../convex/events/luma/mapping";
+import { readEntry } from "../../convex/events/luma/wire";
+import type { MirroredEvent } from "../../convex/events/validators";
+import { aWireEvent, DAY_MS } from "../support/builders";
+import { startCountedEngine } from "../support/counting";
+import type { Engine } from "../support/engine";
+import type { WireEvent } from "../support/lumaServer";
+import { SimulatedClock } from "./clock";
+import { bounded, insertMany, nth, quietly, type Row } from "./shared";
 
-const RUN_SIZES = [10, 100, 1_000, 5_000];
 /** What one request takes in simulated time; lu.ma's own time is not known. */
 export const LUMA_ANSWER_MS = 300;
-const MAX_ACTION_MINUTES = 10;
+const PAGE_SIZE = 100;
+const MINUTE_MS = 60_000;
+
+export type Morning = {
+  what: string;
+  orgs: number;
+  eventsToCome: number;
+  isFirst?: boolean;
+};
+
+/** The rows of the README's table. */
+export const MORNINGS: Morning[] = [
+  { what: "10 organizations, 10 events to come each", orgs: 10, eventsToCome: 10 },
+  { what: "100 organizations, 10 events to come each", orgs: 100, eventsToCome: 10 },
+  { what: "1,000 organizations, 10 events to come each", orgs: 1_000, eventsToCome: 10 },
+  { what: "1 organization, 100 events to come", orgs: 1, eventsToCome: 100 },
+  { what: "1 organization, 1,000 events to come", orgs: 1, eventsToCome: 1_000 },
+  {
+    what: "1 organization, 1,000 events to come, for the first time",
+    orgs: 1,
+    eventsToCome: 1_000,
+    isFirst: true,
+  },
+];
+
+/** A full run by the cron on a morning on which nothing has changed, or on the first one. */
+export async function measureMorning(morning: Morning): Promise<Row> {
+  const { what, orgs, eventsToCome, isFirst = false } = morning;
+  const clock = new SimulatedClock();
+  const calendar = toCalendar(eventsToCome);
+  const luma = stubLuma(calendar);
+  const { t, counts, actionCalls, reset, stop } = startCountedEngine();
+  const orgIds = await insertMany(t, "organizations", orgs, (index) => ({
+    name: `Org ${index}`,
+    lumaApiKey: `key-${index}`,
+  }));
+  if (!isFirst) {
+    const stored = calendar.map(toStored);
+    await insertMany(t, "events", orgs * eventsToCome, (index) => ({
+      ...nth(stored, index % eventsToCome),
+      orgId: nth(orgIds, Math.floor(index / eventsToCome)),
+      syncedAt: 0,
+    }));
+    await insertMany(t, "eventSyncs", orgs, (index) => ({
+      orgId: nth(orgIds, index),
+      lastNumber: 1,
+    }));
+  }
+  reset();
+  const startedAt = Date.now();
+  await runToItsEnd(t, clock);
+  stop();
+  luma.restore();
+  clock.stop();
+
+  const syncs = actionCalls.filter(({ name }) => name === "events/sync:syncOrgEvents");
+  if (syncs.length !== orgs) throw new Error(`${what}: ${syncs.length} were synced`);
+  const endedAt = Math.max(...actionCalls.map((call) => call.endedAt));
+  return {
+    "a morning": what,
+    pages: luma.requests.pages,
+    descriptions: luma.requests.descriptions,
+    "documents read": counts.documentsRead,
+    "documents written": counts.documentsWritten,
+    takes: toDuration(endedAt - startedAt),
+  };
+}
+
+async function runToItsEnd(t: Engine, clock: SimulatedClock): Promise<void> {
+  await quietly(async () => {
+    const firstSlice = t.action(internal.events.sync.runFullEventSync, {});
+    await clock.runUntilIdle();
+    await firstSlice;
+  });
+}
+
+/** From tomorrow on, a minute apart. */
+function toCalendar(count: number): WireEvent[] {
+  const tomorrow = Math.floor(Date.now() / DAY_MS) * DAY_MS + DAY_MS;
+  return Array.from({ length: count }, (_, index) =>
+    aWireEvent({
+      id: `evt-${index}`,
+      start_at: new Date(tomorrow + index * MINUTE_MS).toISOString(),
+      end_at: undefined,
+    }),
+  );
+}
+
+function toStored(event: WireEvent): MirroredEvent & { description: string } {
+  const read = readEntry(event);
+  if ("invalid" in read) throw new Error(read.invalid.reason);
+  return { ...toMirroredEvent(read.event), description: String(event.description) };
+}
+
+/** A lu.ma in this process, because HTTP has a time of its own. */
+function stubLuma(calendar: WireEvent[]) {
+  const requests = { pages: 0, descriptions: 0 };
+  const answer = (url: URL): object => {
+    const id = url.searchParams.get("event_id");
+    if (id !== null) {
+      requests.descriptions += 1;
+      return calendar.find((event) => event.id === id) ?? {};
+    }
+    requests.pages += 1;
+    const from = Number(url.searchParams.get("pagination_cursor") ?? 0);
+    const to = from + PAGE_SIZE;
+    const entries = calendar.slice(from, to);
+    return { entries, has_more: to < calendar.length, next_cursor: String(to) };
+  };
+  const realFetch = globalThis.fetch;
+  globalThis.fetch = (async (input: string) => {
+    await new Promise((resolve) => setTimeout(resolve, LUMA_ANSWER_MS));
+    return Response.json(answer(new URL(input)));
+  }) as typeof fetch;
+  const restore = () => {
+    globalThis.fetch = realFetch;
+  };
+  return { requests, restore };
+}
+
+const RUN_SIZES = [10, 1_000, 5_000];
 /** Organizations, of which one has a key. */
 const ORGS_PER_KEY = 10;
+const MAX_ACTION_MINUTES = 10;
 
+/** Runs over empty calendars: what finding their organizations reads, and how they are cut into actions. */
 export async function benchRuns(): Promise<Row[]> {
   const rows: Row[] = [];
   for (const orgs of RUN_SIZES) {
@@ -19,7 +148,7 @@ export async function benchRuns(): Promise<Row[]> {
       "with a key": orgs,
       "of organizations": orgs * ORGS_PER_KEY,
       ...(await benchFinding(orgs)),
-      ...(await quietly(() => benchRun(orgs))),
+      ...(await benchActions(orgs)),
     });
   }
   return rows;
@@ -34,62 +163,55 @@ async function benchFinding(orgsWithKey: number): Promise<Row> {
   }));
   reset();
   let found = 0;
-  let cursor: Id<"organizations"> | null = null;
+  let cursor: string | null = null;
   for (let isDone = false; !isDone;) {
-    const orgs: { page: unknown[]; isDone: boolean; continueCursor: Id<"organizations"> | null } =
-      await t.query(internal.events.queries.getOrgsWithLumaConfig, { cursor });
+    const orgs: { page: unknown[]; isDone: boolean; continueCursor: string } = await t.query(
+      internal.events.queries.getOrgsWithLumaConfig,
+      { cursor },
+    );
     found += orgs.page.length;
     ({ isDone, continueCursor: cursor } = orgs);
   }
   stop();
   if (found !== orgsWithKey) throw new Error(`found ${found} of ${orgsWithKey} organizations`);
-  // A page after the first begins by reading the organization that the one before ended with.
-  const mostRead = orgsWithKey + counts.queries - 1;
   return {
-    "read to find them": bounded(counts.documentsRead, mostRead),
+    "read to find them": bounded(counts.documentsRead, orgsWithKey),
     "in pages": counts.queries,
   };
 }
 
-async function benchRun(orgs: number): Promise<Row> {
+async function benchActions(orgs: number): Promise<Row> {
   const clock = new SimulatedClock();
-  const realFetch = globalThis.fetch;
-  globalThis.fetch = answerInSimulatedTime;
+  const luma = stubLuma([]);
   const { t, actionCalls, stop } = startCountedEngine();
   await insertMany(t, "organizations", orgs, (index) => ({
     name: `Org ${index}`,
     lumaApiKey: `key-${index}`,
   }));
-  const firstSlice = t.action(internal.events.sync.runFullEventSync, {});
-  await clock.runUntilIdle();
-  await firstSlice;
+  await runToItsEnd(t, clock);
   stop();
-  globalThis.fetch = realFetch;
+  luma.restore();
   clock.stop();
 
-  const syncs = actionCalls.filter(({ name }) => name === "events/sync:syncOrgEvents");
   const stored = await t.run((ctx) => ctx.db.query("organizations").take(orgs));
   const synced = stored.filter(({ eventsLastSynced }) => eventsLastSynced !== undefined);
-  if (syncs.length !== orgs || synced.length !== orgs) {
-    throw new Error(`${syncs.length} syncs synced ${synced.length} of ${orgs} organizations`);
-  }
+  if (synced.length !== orgs) throw new Error(`${synced.length} of ${orgs} were synced`);
   const slices = actionCalls.filter(({ name }) => name === "events/sync:runFullEventSync");
-  const began = Math.min(...slices.map(({ startedAt }) => startedAt));
-  const ended = Math.max(...slices.map(({ endedAt }) => endedAt));
-  const longestMs = Math.max(...slices.map(({ startedAt, endedAt }) => endedAt - startedAt));
+  const began = Math.min(...slices.map((slice) => slice.startedAt));
+  const ended = Math.max(...slices.map((slice) => slice.endedAt));
+  const longestMs = Math.max(...slices.map((slice) => slice.endedAt - slice.startedAt));
   return {
     "the run takes": toDuration(ended - began),
     "actions of the run": slices.length,
-    "longest, minutes": bounded(longestMs / 60_000, MAX_ACTION_MINUTES, 2),
+    "longest, minutes": bounded(longestMs / MINUTE_MS, MAX_ACTION_MINUTES, 2),
   };
-}
-
-async function answerInSimulatedTime(): Promise<Response> {
-  await new Promise((resolve) => setTimeout(resolve, LUMA_ANSWER_MS));
-  return Response.json({ entries: [], has_more: false });
 }
 
 function toDuration(ms: number): string {
   const seconds = Math.round(ms / 1_000);
-  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60
+    ? `${minutes} min ${seconds % 60} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

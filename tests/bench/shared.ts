@@ -1,7 +1,7 @@
 /** What the benchmark's parts share: bounds, silence, and filling tables. */
 import type { WithoutSystemFields } from "convex/server";
 import type { Doc, Id, TableNames } from "../../convex/_generated/dataModel";
-import type { Engine } from "./engine";
+import type { Engine } from "../support/engine";
 
 export type Row = Record<string, string | number>;
 
@@ -50,4 +50,10 @@ export async function insertMany<Table extends TableNames>(
     });
   }
   return ids;
+}
+
+export function nth<Item>(items: readonly Item[], index: number): Item {
+  const item = items[index];
+  if (item === undefined) throw new Error(`there is no item ${index} among ${items.length}`);
+  return item;
 }

@@ -1,34 +1,42 @@
 /** What one organization's sync costs: the first, an unchanged one, and one with 1 % changed. */
 import { internal } from "../../convex/_generated/api";
 import type { Id } from "../../convex/_generated/dataModel";
-import { skipPagePauses } from "./benchClock";
-import { bounded, quietly, type Row } from "./benchShared";
-import { insertOrg, wireEvents } from "./builders";
-import { startCountedEngine, type CountedEngine } from "./counting";
-import { LumaServer, type WireEvent } from "./lumaServer";
+import { skipPauses } from "./clock";
+import { bounded, quietly, type Row } from "./shared";
+import { DAY_MS, insertOrg, wireEvents } from "../support/builders";
+import { startCountedEngine, type CountedEngine } from "../support/counting";
+import { LumaServer, type WireEvent } from "../support/lumaServer";
 
+const MINUTE_MS = 60_000;
 const CALENDAR_SIZES = [100, 1_000, 5_000];
+/** The others have ended, so that the first sync asks for all descriptions that there are to ask for. */
+const EVENTS_TO_COME = 100;
 export const DESCRIPTION_LENGTH = 1_000;
 const EVENTS_PER_PAGE = 100;
 const MAX_EVENTS_PER_MUTATION = 100;
-const MAX_BYTES_PER_MUTATION = 4 * 1024 * 1024;
+const MAX_BYTES_PER_MUTATION = 1024 * 1024;
 
 export async function benchSyncs(): Promise<{ cost: Row; sent: Row }[]> {
   const luma = await LumaServer.start();
   process.env.LUMA_LIST_EVENTS_URL = luma.url();
-  const restoreTimers = skipPagePauses();
+  const restoreTimers = skipPauses();
   const rows: { cost: Row; sent: Row }[] = [];
   for (const size of CALENDAR_SIZES) {
     const engine = startCountedEngine();
     const orgId = await insertOrg(engine.t);
+    const now = Date.now();
     const events = wireEvents(size, (index) => ({
       description: `What happens at event ${index}`.padEnd(DESCRIPTION_LENGTH, "."),
+      ...(index < EVENTS_TO_COME
+        ? {}
+        : { start_at: new Date(now - DAY_MS - index * MINUTE_MS).toISOString() }),
     }));
     const renamed = events.map((event, index) =>
       index % 100 === 0 ? { ...event, name: `${event.name}, renamed` } : event,
     );
+    const described = EVENTS_TO_COME;
     rows.push(
-      await benchSync(engine, luma, { orgId, sync: "first", events, toWrite: size }),
+      await benchSync(engine, luma, { orgId, sync: "first", events, toWrite: size, described }),
       await benchSync(engine, luma, { orgId, sync: "unchanged", events, toWrite: 0 }),
       await benchSync(engine, luma, {
         orgId,
@@ -48,31 +56,39 @@ export async function benchSyncs(): Promise<{ cost: Row; sent: Row }[]> {
 async function benchSync(
   { t, counts, reset }: CountedEngine,
   luma: LumaServer,
-  given: { orgId: Id<"organizations">; sync: string; events: WireEvent[]; toWrite: number },
+  given: {
+    orgId: Id<"organizations">;
+    sync: string;
+    events: WireEvent[];
+    toWrite: number;
+    described?: number;
+  },
 ): Promise<{ cost: Row; sent: Row }> {
-  const { orgId, sync, events, toWrite } = given;
+  const { orgId, sync, events, toWrite, described = 0 } = given;
   luma.setCalendar("key-of-Acme", events);
   luma.requests.length = 0;
   reset();
   const startedAt = performance.now();
   const result = await quietly(() => t.action(internal.events.sync.syncOrgEvents, { orgId }));
   const seconds = (performance.now() - startedAt) / 1_000;
-  if (result.fetched !== events.length || result.inserted + result.updated !== toWrite) {
+  const written = result.inserted + result.updated;
+  if (result.fetched !== events.length || written !== toWrite || result.described !== described) {
     throw new Error(`the ${sync} sync did something else: ${JSON.stringify(result)}`);
   }
   // What is written is looked up again, in the transaction that writes it.
-  const mostEventsRead = sync === "first" ? 0 : events.length + toWrite;
-  // One more than the upserts need stamps the organization.
-  const mostMutations = Math.ceil(toWrite / MAX_EVENTS_PER_MUTATION) + 1;
+  const mostEventsRead = (sync === "first" ? 0 : events.length + toWrite) + described;
+  // Two more than the writes need begin the sync and stamp the organization.
+  const mostMutations = Math.ceil(toWrite / MAX_EVENTS_PER_MUTATION) + Math.sign(described) + 2;
   const cost = {
     events: events.length,
     sync,
-    "lu.ma requests": bounded(luma.requests.length, Math.ceil(events.length / EVENTS_PER_PAGE)),
+    pages: bounded(luma.requestsOf("list").length, Math.ceil(events.length / EVENTS_PER_PAGE)),
+    descriptions: bounded(luma.requestsOf("event").length, EVENTS_TO_COME),
     queries: counts.queries,
     mutations: bounded(counts.mutations, mostMutations),
     "documents read": counts.documentsRead,
     "events among them": bounded(counts.eventsRead, mostEventsRead),
-    "documents written": bounded(counts.documentsWritten, toWrite + 1),
+    "documents written": bounded(counts.documentsWritten, toWrite + described + 2),
     seconds: Number(seconds.toFixed(2)),
   };
   const sent = {
