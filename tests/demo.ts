@@ -10,7 +10,7 @@ import type { FailureData } from "../convex/events/reasons";
 import * as sync from "../convex/events/sync";
 import { NO_COUNTS, type OrgPageEvent, type SyncResult } from "../convex/events/validators";
 import { aWireEvent, DAY_MS, getOrg, HOUR_MS } from "./support/builders";
-import { loadModules, startEngine, withHandler, type Engine } from "./support/engine";
+import { startEngine, withHandler, type Engine } from "./support/engine";
 import { LumaServer, status, type WireEvent } from "./support/lumaServer";
 import { toTable } from "./support/tables";
 
@@ -21,7 +21,6 @@ export async function main(): Promise<number> {
   const say: Say = console.log.bind(console);
   // The module's log is for a deployment's log.
   console.log = () => undefined;
-  await loadModules();
   if (process.env.LUMA_API_KEY?.trim()) return await tryKey(say);
   const luma = await LumaServer.start();
   try {

@@ -16,7 +16,7 @@ import {
   wireEvents,
 } from "./support/builders";
 import { passTimeUntil, settle, useSimulatedTime } from "./support/clock";
-import { loadModules, startEngine, withHandler, type Engine } from "./support/engine";
+import { startEngine, withHandler, type Engine } from "./support/engine";
 import { NOW, test } from "./support/fixtures";
 import { failure, status, type Answer, type LumaServer } from "./support/lumaServer";
 
@@ -29,10 +29,9 @@ const ANSWER_MS = 300;
 const { runFullEventSync, syncOrgEvents } = internal.events.sync;
 const { setLumaConfig } = internal.orgs.mutations;
 
-beforeEach(async () => {
+beforeEach(() => {
   vi.spyOn(console, "log").mockReturnValue();
   vi.spyOn(console, "error").mockReturnValue();
-  await loadModules();
 });
 
 function logged(method: "log" | "error" = "log"): string[] {

@@ -66,6 +66,22 @@ function firstPage() {
   return { entries: wireEvents(100), has_more: true, next_cursor: "after-100" };
 }
 
+/** An answer with a status and without the end of its body: the connection is lost, or nothing more comes. */
+function breakingOff(code: number): Answer {
+  return (response, request) => {
+    response.writeHead(code, { "content-length": "1000" });
+    response.write("{");
+    setImmediate(() => request.socket.destroy());
+  };
+}
+
+function neverEnding(code: number): Answer {
+  return (response) => {
+    response.writeHead(code);
+    response.write("{");
+  };
+}
+
 const CURRENT_HOST = "public-api.luma.com";
 const OLDER_HOST = "public-api.lu.ma";
 
@@ -156,6 +172,7 @@ describe("a listing", () => {
       { name: "no id", start_at: "2026-09-02T10:00:00.000Z" },
       { api_id: "calev-1", event: { name: "none either", start_at: "2026-09-02T10:00:00.000Z" } },
       aWireEvent({ id: "x".repeat(201) }),
+      aWireEvent({ id: "evt-both", name: "", start_at: "soon" }),
       "an entry?",
       null,
     ];
@@ -167,7 +184,9 @@ describe("a listing", () => {
       { id: "evt-nameless", reason: "name: no title" },
       { id: "evt-when", reason: "start_at: no possible time" },
       { id: "evt-never", reason: "start_at: no possible time" },
-      ...Array<object>(5).fill({ id: null, reason: "no readable id" }),
+      ...Array<object>(3).fill({ id: null, reason: "no readable id" }),
+      { id: "evt-both", reason: "name: no title; start_at: no possible time" },
+      ...Array<object>(2).fill({ id: null, reason: "no readable id" }),
     ]);
   });
 
@@ -190,6 +209,9 @@ describe("a 429", () => {
     ["something unreadable: 60 s", "-5", 60 * SECOND_MS],
     ["something else unreadable: 60 s", "in a while", 60 * SECOND_MS],
     ["something that only looks like a date: 60 s", "maybe 5", 60 * SECOND_MS],
+    ["a date behind something else: 60 s", "by Tue, 01 Sep 2026 12:01:30 GMT", 60 * SECOND_MS],
+    ["a number before something else: 60 s", "5 minutes", 60 * SECOND_MS],
+    ["a second and a half", "1.25", 1_250],
   ])(
     "with Retry-After of %s is waited for, then the same page asked again",
     async ([, after, wait], { luma }) => {
@@ -219,6 +241,14 @@ describe("a 429", () => {
       expect(luma.requests).toHaveLength(9);
     },
   );
+
+  test("whose body breaks off or never ends is one all the same", async ({ luma }) => {
+    luma.setCalendar(API_KEY, []);
+    luma.answerNext(breakingOff(429));
+    luma.answerNext(neverEnding(429));
+    await fetchAll(luma);
+    expect(waits(luma)).toEqual([60 * SECOND_MS, 30 * SECOND_MS + 60 * SECOND_MS]);
+  });
 
   test("on one page does not count against the next", async ({ luma }) => {
     luma.setCalendar(API_KEY, wireEvents(150));
@@ -270,6 +300,28 @@ describe("an answer that may be better next time", () => {
     },
   );
 
+  test.for<[string, Answer, RegExp]>([
+    [
+      "lost in the middle",
+      cutOff,
+      /^127.0.0.1:\d+ lost the connection in the middle of an answer for page 1 \(4 attempts\)\. Sync/,
+    ],
+    [
+      "without an end",
+      endlessBody,
+      /^127.0.0.1:\d+ gave no answer within 30 s for page 1 \(4 attempts\)\. Sync again later\. LUMA/,
+    ],
+  ])("%s is told in a plain sentence", async ([, answer, sentence], { luma }) => {
+    answerTimes(luma, 4, answer);
+    expect((await failureOf(fetchAll(luma))).message).toMatch(sentence);
+  });
+
+  test("leaves no timer behind", async ({ luma }) => {
+    luma.setCalendar(API_KEY, wireEvents(150));
+    await fetchAll(luma);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test("on a later page fails the whole listing", async ({ luma }) => {
     luma.answerNext(status(200, firstPage()));
     answerTimes(luma, 4, status(502));
@@ -302,6 +354,7 @@ describe("an answer that will not get better", () => {
       const { message, consequences } = await failureOf(fetchAll(luma));
       expect(message).toContain(`answered ${code} for page 1 (1 attempt): "<h1>Blocked</h1>"`);
       expect(message).not.toContain("the API key");
+      expect(message).toContain("That is no answer of lu.ma's own. Sync again later.");
       expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
       expect(luma.requests).toHaveLength(1);
     },
@@ -330,12 +383,12 @@ describe("an answer that will not get better", () => {
   test.for<[string, (key: string) => string]>([
     ["as it is", (key) => key],
     ["as in a URL", encodeURIComponent],
-    ["as in JSON", (key) => JSON.stringify(key)],
+    ["as in JSON", (key) => JSON.stringify(`tea ${key}`)],
   ])("a key that is repeated %s is not quoted", async ([, spell], { luma }) => {
     const apiKey = 's3cret/"quoted"\\%+';
     luma.answerNext(status(418, `No tea for ${spell(apiKey)}!`));
     const { message } = await failureOf(fetchAll(luma, apiKey));
-    expect(message).toMatch(/"No tea for "?\[API key\]"?!"/);
+    expect(message).toMatch(/"No tea for ("tea )?\[API key\]"?!"/);
   });
 
   test.for<[string, unknown]>([
@@ -418,7 +471,7 @@ describe("the address", () => {
   });
 
   test.for<[string, Answer, number]>([
-    ...[404, 410, 301, 302, 307, 308].map((code): [string, Answer, number] => [
+    ...[404, 410, 300, 301, 302, 307, 308].map((code): [string, Answer, number] => [
       `${code}`,
       status(code, "", { location: "https://elsewhere.example/" }),
       1,
@@ -523,12 +576,29 @@ describe("the address", () => {
     expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
   });
 
-  test("of which one was reached does not blame the network", async ({ luma }) => {
-    routeLumaHosts(luma, [CURRENT_HOST]);
-    luma.answerNext(status(404));
-    const { message } = await failureOf(fetchAll(luma));
-    expect(message).toContain("(1 attempt). Sync again later.");
-    expect(message).not.toContain("network");
+  test.for<[string, Answer, number]>([
+    ["404", status(404), 1],
+    ["503", status(503), 4],
+  ])(
+    "of which one was reached (%s) does not blame the network",
+    async ([, answer, times], { luma }) => {
+      routeLumaHosts(luma, [CURRENT_HOST]);
+      answerTimes(luma, times, answer);
+      const { message } = await failureOf(fetchAll(luma));
+      expect(message).toMatch(/attempts?\)\. Sync again later\.$/);
+      expect(message).not.toContain("network");
+    },
+  );
+
+  test("that is too slow leaves no time for the other one", async ({ luma }) => {
+    const hosts = routeLumaHosts(luma);
+    answerTimes(luma, 3, status(429, "", { "retry-after": "120" }));
+    luma.answerNext(status(503));
+    vi.setSystemTime(NOW);
+    const request = { key: KEY, after: NOW, before: NOW + DAY_MS, deadline: NOW + MINUTE_MS };
+    const { message } = await failureOf(settle(fetchLumaEvents(request), luma.activity));
+    expect(message).toMatch(/^too slow/);
+    expect(hosts).toEqual([CURRENT_HOST]);
   });
 
   test("too slow to be asked at both places says what the first one did", async ({ luma }) => {
@@ -560,12 +630,22 @@ describe("LUMA_LIST_EVENTS_URL", () => {
   test("is asked, and nothing else", async ({ luma }) => {
     vi.stubEnv("LUMA_LIST_EVENTS_URL", `  ${luma.origin}/proxy${OLDER_PATH}?token=1\n`);
     luma.answerNext(status(404));
-    const { message } = await failureOf(fetchAll(luma));
+    const { message, consequences } = await failureOf(fetchAll(luma));
     expect(luma.requests.map(({ path }) => path)).toEqual([`/proxy${OLDER_PATH}`]);
     expect(luma.requests[0]?.query.get("token")).toBe("1");
     // It is itself the likely cause, and not the remedy.
+    expect(consequences).toMatchObject({ kind: "lasting" });
     expect(message).toContain("LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong");
     expect(message).not.toContain("newer version");
+  });
+
+  test("that is blank counts as none", async ({ luma }) => {
+    const hosts = routeLumaHosts(luma);
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
+    luma.answerNext(failure(401, "No."));
+    const { message } = await failureOf(fetchAll(luma));
+    expect(hosts).toEqual([CURRENT_HOST]);
+    expect(message).not.toContain("LUMA_LIST_EVENTS_URL");
   });
 
   test.for([
@@ -581,6 +661,7 @@ describe("LUMA_LIST_EVENTS_URL", () => {
     const { message, consequences } = await failureOf(fetchAll(luma));
     expect(message).toContain("LUMA_LIST_EVENTS_URL is not an http(s) URL");
     expect(message).toContain("/calendars/events/list or /calendar/list-events");
+    expect(message).toContain("Correct it on this deployment, or remove it");
     expect(message).not.toContain("pass@");
     expect(consequences).toMatchObject({ kind: "lasting" });
     expect(luma.requests).toEqual([]);
@@ -619,6 +700,7 @@ describe("a description", () => {
       { description: " ", description_md: "*md*" },
       "*md*",
     ],
+    ["Markdown alone", { description_md: "*md*" }, "*md*"],
     ["an event without one", { description: null, description_md: null }, ""],
     ["an event with an empty one only", { description: "" }, ""],
     ["the older format", { event: { api_id: "evt-1", description: "older" }, hosts: [] }, "older"],
@@ -715,7 +797,11 @@ describe("Convex's runtime", () => {
       return Promise.reject(new Error(`error sending request for url (${login}): ${API_KEY}`));
     });
     const reason = await reasonOf(fetchAll(luma));
-    expect(reason).toContain("no connection");
+    const { host } = new URL(luma.origin);
+    expect(reason).toContain(
+      `no connection to ${host} for page 1 (4 attempts): error sending request for url ` +
+        `(http://${host}${CURRENT_PATH}): [API key]. No address was reached`,
+    );
     expect(reason).not.toMatch(/pagination_limit|pass|secret-4711/);
   });
 
@@ -723,6 +809,19 @@ describe("Convex's runtime", () => {
     const cause = Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND" });
     vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed", { cause })));
     expect(await reasonOf(fetchAll(luma))).toContain("(4 attempts): fetch failed (ENOTFOUND). No");
+  });
+
+  test("may hide the status of a redirect that it did not follow", async ({ luma }) => {
+    const hidden = { type: "opaqueredirect", status: 0, ok: false, headers: new Headers() };
+    const response = { ...hidden, text: () => Promise.resolve("") };
+    vi.stubGlobal("fetch", () => Promise.resolve(response));
+    expect(await reasonOf(fetchAll(luma))).toContain("answered 302 for page 1 (1 attempt)");
+  });
+
+  test("may reject with what is no error", async ({ luma }) => {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+    vi.stubGlobal("fetch", () => Promise.reject("gone"));
+    expect(await reasonOf(fetchAll(luma))).toContain("(4 attempts): gone. No address");
   });
 
   test("may not heed the abort: a fetch that never ends is given up all the same", async ({

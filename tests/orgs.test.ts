@@ -118,6 +118,9 @@ describe("setLumaConfig", () => {
     "https://lu.ma:8443/acme",
     "https://lu.\nma/acme",
     "https:lu.ma/acme",
+    "https:lu.ma/?next=https://lu.ma/acme",
+    "https://me@lu.ma/acme",
+    "https://:pass@lu.ma/acme",
     "https:\\\\lu.ma\\acme",
     "https://lu.ma/a b",
     `https://lu.ma/${"é".repeat(700)}`,
@@ -127,7 +130,7 @@ describe("setLumaConfig", () => {
     `https://lu.ma/${"x".repeat(2_000)}`,
   ])("refuses the calendar URL %j", async (lumaCalendarUrl) => {
     expect(await reasonOf(configure({ lumaCalendarUrl }))).toContain(
-      "https URL on lu.ma or luma.com",
+      "https URL on lu.ma or luma.com, such as https://lu.ma/embed/calendar/cal-…/events.",
     );
     expect(await getOrg(t, orgId)).not.toHaveProperty("lumaCalendarUrl");
   });
@@ -163,6 +166,20 @@ describe("setLumaConfig", () => {
       expect((await configure({ lumaApiKey: ` ${lumaApiKey}\n` })).lumaApiKey).toBe(lumaApiKey);
     },
   );
+
+  test("accepts a key that only looks like a variable's name further on", async () => {
+    expect((await configure({ lumaApiKey: "secret-LUMA_API_KEY" })).lumaApiKey).toBe(
+      "secret-LUMA_API_KEY",
+    );
+  });
+
+  test.for<[string, string]>([
+    ["", "the lu.ma API key is empty: give one, or null to disconnect"],
+    ["two words", "contains spaces or other characters that no key has"],
+    ["env:X", "such as env:LUMA_API_KEY_BERLIN"],
+  ])("says of the key %j what is wrong with it", async ([lumaApiKey, what]) => {
+    expect(await reasonOf(configure({ lumaApiKey }))).toContain(what);
+  });
 
   test("lets two organizations have one calendar", async () => {
     await insertOrg(t, { name: "Parent", lumaApiKey: "secret-1" });

@@ -116,11 +116,11 @@ type Registered = {
   exportReturns(): string;
 };
 
-async function registeredFunctions(): Promise<Map<string, Registered>> {
+function registeredFunctions(): Map<string, Registered> {
   const functions = new Map<string, Registered>();
-  for (const [path, load] of Object.entries(modules)) {
+  for (const [path, exports] of Object.entries(modules)) {
     if (path.includes("_generated")) continue;
-    for (const [name, value] of Object.entries((await load()) as Record<string, unknown>)) {
+    for (const [name, value] of Object.entries(exports)) {
       if (typeof value === "function" && "exportArgs" in value) {
         const file = path.replace("../../convex/", "").replace(".ts", "");
         functions.set(`${file}:${name}`, value as unknown as Registered);
@@ -130,8 +130,8 @@ async function registeredFunctions(): Promise<Map<string, Registered>> {
   return functions;
 }
 
-test("anyone can call two functions, and all others are internal", async () => {
-  const functions = await registeredFunctions();
+test("anyone can call two functions, and all others are internal", () => {
+  const functions = registeredFunctions();
   const open = [...functions].filter(([, registered]) => registered.isPublic === true);
   expect(open.map(([name]) => name).toSorted()).toEqual([
     "events/queries:getDashboardEvents",
@@ -141,8 +141,8 @@ test("anyone can call two functions, and all others are internal", async () => {
   expect(rest.length).toBe(functions.size - 2);
 });
 
-test("every function says what it takes and what it returns", async () => {
-  const functions = await registeredFunctions();
+test("every function says what it takes and what it returns", () => {
+  const functions = registeredFunctions();
   expect(functions.size).toBeGreaterThan(10);
   for (const [name, registered] of functions) {
     expect(JSON.parse(registered.exportArgs()), name).toMatchObject({ type: "object" });

@@ -359,6 +359,16 @@ describe("a member's dashboard", () => {
     expect(titles(otherOrgEvents)).toEqual(["of 48"]);
   });
 
+  test("considers 50 memberships in all, under whichever id", async () => {
+    for (let i = 0; i < 60; i += 1) {
+      const id = await insertOrg(t, { name: `Org ${i}` });
+      await join(id, i < 30 ? "user-1" : "user-1|session-9");
+      await insertEvents({ orgId: id, startAt: NOW + 1 + i });
+    }
+    const { userOrgEvents, otherOrgEvents } = await dashboard({ subject: "user-1|session-9" });
+    expect([userOrgEvents.length, otherOrgEvents.length]).toEqual([50, 10]);
+  });
+
   test("leaves out events of organizations that no longer exist", async () => {
     const goneId = await insertOrg(t, { name: "Gone" });
     await join(goneId);

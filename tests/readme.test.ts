@@ -4,7 +4,6 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { measureMorning, MORNINGS } from "./bench/runs";
-import { loadModules } from "./support/engine";
 import { toTable } from "./support/tables";
 
 const PROJECT = resolve(import.meta.dirname, "..");
@@ -33,7 +32,6 @@ describe("the README", () => {
   test.for(MORNINGS.filter(({ orgs }) => orgs <= 10))(
     "is right about a morning of $what",
     async (morning) => {
-      await loadModules();
       const [head, , row] = tableRows(toTable([await measureMorning(morning)]), "a morning");
       expect(tableRows(README, "a morning")).toContain(head);
       expect(tableRows(README, "a morning")).toContain(row);

@@ -490,8 +490,16 @@ describe("a key in an environment variable", () => {
   });
 
   test.for<[string, string, string]>([
-    ["that is not set", "env:LUMA_API_KEY_ACME", "LUMA_API_KEY_ACME is not set"],
-    ["of another name", "env:AWS_SECRET", "the name of a variable that starts with LUMA_API_KEY"],
+    [
+      "that is not set",
+      "env:LUMA_API_KEY_ACME",
+      "LUMA_API_KEY_ACME is not set on this deployment. Set it with npx convex env set LUMA_API_KEY_ACME.",
+    ],
+    [
+      "of another name",
+      "env:AWS_SECRET",
+      "at most 40 in all). Set it with orgs/mutations:setLumaConfig.",
+    ],
   ])("%s is a clear error, and nothing is sent", async ([, lumaApiKey, expected], { luma }) => {
     vi.stubEnv("AWS_SECRET", "other-secret");
     const t = startEngine();

@@ -19,8 +19,8 @@ export function hasLumaKey(org: KeyField): boolean {
 }
 
 /** `env:NAME`, or that the key itself is stored; never the key. */
-export function describeLumaKey(org: KeyField): string {
-  const parsed = parseLumaKey(org.lumaApiKey ?? "");
+export function describeLumaKey({ lumaApiKey = "" }: KeyField): string {
+  const parsed = parseLumaKey(lumaApiKey);
   return "variable" in parsed ? `${ENV_PREFIX}${parsed.variable}` : "a stored key";
 }
 
@@ -28,8 +28,10 @@ export function describeLumaKey(org: KeyField): string {
  * The key to send, or why there is none and what to do. Reads the environment variable now: at the sync, that is, so a
  * new value counts from the next sync on.
  */
-export function resolveLumaKey(org: KeyField): LumaKey | { problem: string; advice: string } {
-  const parsed = parseLumaKey(org.lumaApiKey ?? "");
+export function resolveLumaKey({
+  lumaApiKey = "",
+}: KeyField): LumaKey | { problem: string; advice: string } {
+  const parsed = parseLumaKey(lumaApiKey);
   const howToSet = "orgs/mutations:setLumaConfig";
   if ("problem" in parsed) {
     return { problem: `in its lumaApiKey, ${parsed.problem}`, advice: `Set it with ${howToSet}.` };

@@ -4,15 +4,12 @@
  */
 import { modules, startEngine, withHandler, type Engine } from "./engine";
 
-/** Loaded here, so that an engine that is counted starts as synchronously as any other. */
-const loaded = await Promise.all(
-  Object.entries(modules)
-    .filter(([file]) => !file.includes("/_generated/"))
-    .map(async ([file, load]) => ({
-      path: file.replace("../../convex/", "").replace(/\.ts$/, ""),
-      exports: (await load()) as Record<string, unknown>,
-    })),
-);
+const loaded = Object.entries(modules)
+  .filter(([file]) => !file.includes("/_generated/"))
+  .map(([file, exports]) => ({
+    path: file.replace("../../convex/", "").replace(/\.ts$/, ""),
+    exports,
+  }));
 
 export type Counts = {
   /** Calls of registered functions, by anybody: a test's own ones, too. */

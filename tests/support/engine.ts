@@ -3,18 +3,12 @@ import { convexTest, type TestConvex } from "convex-test";
 import schema from "../../convex/schema";
 
 export type Engine = TestConvex<typeof schema>;
-type Modules = Record<string, () => Promise<unknown>>;
 
-export const modules: Modules = import.meta.glob([
-  "../../convex/**/*.ts",
-  "../../convex/_generated/*.js",
-  "!**/*.d.ts",
-]);
-
-/** Loads all modules: the first import takes real time, in which simulated time must not pass. */
-export async function loadModules(): Promise<void> {
-  await Promise.all(Object.values(modules).map((load) => load()));
-}
+/** By file. Loaded at once: a first import in a test would take real time, in which simulated time must not pass. */
+export const modules = import.meta.glob<Record<string, unknown>>(
+  ["../../convex/**/*.ts", "../../convex/_generated/*.js", "!**/*.d.ts"],
+  { eager: true },
+);
 
 /**
  * `overrides` replaces modules by their paths below convex/, such as "events/mutations"; `appSchema` is the schema of an
@@ -25,14 +19,15 @@ export function startEngine(
   appSchema: unknown = schema,
 ): Engine {
   const replaced = Object.fromEntries(
-    Object.entries(overrides).map(([path, module]) => [
-      `../../convex/${path}.ts`,
-      () => Promise.resolve(module),
-    ]),
+    Object.entries(overrides).map(([path, module]) => [`../../convex/${path}.ts`, module]),
   );
+  const loads = Object.entries({ ...modules, ...replaced }).map(([file, module]) => [
+    file,
+    () => Promise.resolve(module),
+  ]);
   return convexTest({
     schema: appSchema as typeof schema,
-    modules: { ...modules, ...replaced },
+    modules: Object.fromEntries(loads) as Record<string, () => Promise<unknown>>,
     transactionLimits: true,
   });
 }

@@ -6,7 +6,7 @@ import { internal } from "../../convex/_generated/api";
 import type { FailureData } from "../../convex/events/reasons";
 import type { SyncResult } from "../../convex/events/validators";
 import { settle, useSimulatedTime } from "./clock";
-import { loadModules, type Engine } from "./engine";
+import type { Engine } from "./engine";
 import { LumaServer } from "./lumaServer";
 
 /** Noon, so that no test depends on where a day begins. */
@@ -16,7 +16,6 @@ export const test = base.extend<{ luma: LumaServer }>({
   // vitest reads the dependencies of a fixture from this pattern.
   // eslint-disable-next-line no-empty-pattern
   luma: async ({}, use) => {
-    await loadModules();
     const luma = await LumaServer.start();
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url());
     useSimulatedTime(NOW);

@@ -23,8 +23,8 @@ export type LumaAddress = { list: URL; event: URL; idParameter: string };
 
 /** In the order in which to ask them. */
 export function getAddresses(): LumaAddress[] {
-  const setting = process.env[LIST_VARIABLE]?.trim();
-  if (!setting) return LISTS.flatMap((list) => toAddress(list) ?? []);
+  const setting = getSetting();
+  if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);
   const address = toAddress(setting);
   if (address !== undefined) return [address];
   const paths = GENERATIONS.map(({ list }) => list).join(" or ");
@@ -37,10 +37,16 @@ export function getAddresses(): LumaAddress[] {
   );
 }
 
+function getSetting(): string | undefined {
+  const setting = process.env[LIST_VARIABLE]?.trim();
+  return setting === "" ? undefined : setting;
+}
+
 function toAddress(text: string): LumaAddress | undefined {
   const list = parseUrl(text);
   // fetch refuses a URL with a user's name or password.
-  if (!list || !/^https?:$/.test(list.protocol) || list.username || list.password) return undefined;
+  if (!list || list.username || list.password) return undefined;
+  if (!["http:", "https:"].includes(list.protocol)) return undefined;
   const generation = GENERATIONS.find((one) => list.pathname.endsWith(one.list));
   if (generation === undefined) return undefined;
   const event = new URL(list);
@@ -71,7 +77,7 @@ export function toEventUrl({ event, idParameter }: LumaAddress, lumaEventId: str
 
 /** Said of whatever may come from a wrong setting; nothing where there is none. */
 export function getAddressHint(): string {
-  return process.env[LIST_VARIABLE]?.trim()
+  return getSetting() !== undefined
     ? ` ${LIST_VARIABLE} is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.`
     : "";
 }

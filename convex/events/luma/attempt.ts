@@ -135,7 +135,7 @@ function withoutQuery(message: string): string {
 
 /** `Retry-After` is a number of seconds or an HTTP date (RFC 9110, 10.2.3). */
 function toWait(retryAfter: string | null): number {
-  const waitMs = toMilliseconds(retryAfter?.trim() ?? "");
+  const waitMs = toMilliseconds(retryAfter ?? "");
   if (Number.isNaN(waitMs)) return RATE_LIMIT_WAIT_MS;
   return Math.min(Math.max(waitMs, MIN_RATE_LIMIT_WAIT_MS), MAX_RATE_LIMIT_WAIT_MS);
 }

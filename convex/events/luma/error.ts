@@ -18,8 +18,6 @@ export type Consequences = {
 
 /** No complete answer could be fetched. The message never holds the API key. */
 export class LumaError extends Error {
-  override name = "LumaError";
-
   /** @param what a clause that names the host and says what it did. */
   constructor(
     readonly what: string,
@@ -51,8 +49,8 @@ export function combineErrors(errors: LumaError[]): LumaError {
 const MAX_QUOTE_UNITS = 200;
 
 /** The beginning of something that came from outside, fit for a message: on one line and without the key. */
-export function quote(text: string, apiKey?: string): string {
-  return toOneLine(apiKey === undefined ? text : withoutKey(text, apiKey), MAX_QUOTE_UNITS);
+export function quote(text: string, apiKey: string): string {
+  return toOneLine(withoutKey(text, apiKey), MAX_QUOTE_UNITS);
 }
 
 /** A server may well repeat the key in its answer, and a runtime in its error. */

@@ -69,7 +69,7 @@ const knownTimezones = new Map<string, boolean>();
 
 function toTimezone(name: string | undefined): string {
   // Newer engines take offsets such as "+02:00" for time zones; they are no IANA names.
-  if (name === undefined || !/^[A-Za-z][\w+/-]{0,99}$/.test(name)) return "UTC";
+  if (name === undefined || /^[+-]/.test(name)) return "UTC";
   let isKnown = knownTimezones.get(name);
   if (isKnown === undefined) {
     isKnown = isTimezone(name);
