@@ -199,7 +199,7 @@ describe("descriptions", () => {
   });
 });
 
-describe("a description that cannot be had", () => {
+describe("a description that cannot be fetched", () => {
   const ofThatEvent: [string, Answer][] = [
     ["400", failure(400, "Invalid request.")],
     ["403", failure(403, "You don't have access to this event.")],

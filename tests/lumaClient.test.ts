@@ -672,8 +672,8 @@ describe("a description", () => {
   async function fetchOne(luma: LumaServer, lumaEventId = "evt-1") {
     const [address] = getAddresses();
     if (address === undefined) throw new Error("there is no address");
-    const request = { key: KEY, address, lumaEventId, deadline: Date.now() + 7 * MINUTE_MS };
-    return await settle(fetchLumaDescription(request), luma.activity);
+    const request = { key: KEY, address, deadline: Date.now() + 7 * MINUTE_MS };
+    return await settle(fetchLumaDescription(lumaEventId, request), luma.activity);
   }
 
   test.for<[string, string, string]>([
@@ -761,8 +761,8 @@ describe("a description", () => {
   test("is not asked for when the time is up", async ({ luma }) => {
     const [address] = getAddresses();
     if (address === undefined) throw new Error("there is no address");
-    const request = { key: KEY, address, lumaEventId: "evt-1", deadline: NOW };
-    expect((await failureOf(fetchLumaDescription(request))).message).toContain("too slow");
+    const request = { key: KEY, address, deadline: NOW };
+    expect((await failureOf(fetchLumaDescription("evt-1", request))).message).toContain("too slow");
     expect(luma.requests).toEqual([]);
   });
 });

@@ -6,8 +6,8 @@ import type { LumaListing } from "./lumaClient";
 import { MAX_WRITE_BYTES } from "./pacing";
 import { mirroredEvent, pick, type ComparedEvent, type MirroredEvent } from "./validators";
 
-const MIRRORED_FIELDS = Object.keys(mirroredEvent.fields) as (keyof MirroredEvent)[];
 type MirroredFields = Pick<Doc<"events">, keyof MirroredEvent>;
+const MIRRORED_FIELDS = Object.keys(mirroredEvent.fields) as (keyof MirroredEvent)[];
 /** Far inside Convex's limits; as many as are asked for on a page of lu.ma's. */
 const MAX_BATCH_ITEMS = 100;
 
@@ -16,83 +16,73 @@ export function isSameEvent(stored: MirroredFields, event: MirroredEvent): boole
   return MIRRORED_FIELDS.every((field) => compareValues(stored[field], event[field]) === 0);
 }
 
-/** A listing with what its comparison with the stored events has found so far. */
+/** What a comparison has found so far. */
 export type Comparison = {
-  listed: ReadonlyMap<string, MirroredEvent>;
+  listed: LumaListing["events"];
   /** Ids of entries that could not be read; `null` among them may be any event. */
-  invalidIds: ReadonlySet<string | null>;
+  invalidIds: Set<string | null>;
   /** lu.ma ids of stored events that are as listed. */
   unchanged: Set<string>;
-  /** Sizes of stored events that are not as listed, as they will be written, by lu.ma id. */
-  changedBytes: Map<string, number>;
+  /** By lu.ma id, with the size that the document will have. At first all that is listed, as if it were new. */
+  toWrite: Map<string, { event: MirroredEvent; bytes: number; isNew: boolean }>;
   /** Sizes of stored events that lu.ma no longer lists. */
-  goneBytes: Map<Id<"events">, number>;
+  gone: Map<Id<"events">, number>;
 };
 
-export function startComparison({ events, invalid }: LumaListing): Comparison {
-  return {
-    listed: events,
-    invalidIds: new Set(invalid.map(({ id }) => id)),
-    unchanged: new Set(),
-    changedBytes: new Map(),
-    goneBytes: new Map(),
-  };
-}
-
-/** Adds one stored event of the window to what was found. The same event twice does no harm. */
-export function compareStored(stored: ComparedEvent, comparison: Comparison): void {
-  const { lumaEventId, bytes } = stored;
-  const event = comparison.listed.get(lumaEventId);
-  if (event !== undefined) {
-    if (isSameEvent(stored, event)) comparison.unchanged.add(lumaEventId);
-    else comparison.changedBytes.set(lumaEventId, bytes + growth(stored, event));
-  } else if (stored.status !== "removed" && isGone(lumaEventId, comparison)) {
-    comparison.goneBytes.set(stored._id, bytes);
+export function startComparison(orgId: OrgId, { events, invalid }: LumaListing): Comparison {
+  const toWrite: Comparison["toWrite"] = new Map();
+  for (const [lumaEventId, event] of events) {
+    const bytes = getDocumentSize({ ...event, orgId, syncedAt: 0 });
+    toWrite.set(lumaEventId, { event, bytes, isNew: true });
   }
+  const invalidIds = new Set(invalid.map(({ id }) => id));
+  return { listed: events, invalidIds, unchanged: new Set(), toWrite, gone: new Map() };
 }
 
-/** By how many bytes a document grows when it is written as listed. */
-function growth(stored: MirroredFields, event: MirroredEvent): number {
-  return getConvexSize(event) - getConvexSize(pick(mirroredEvent, stored));
-}
-
-/** Whether an event that is not listed is known to be off lu.ma's list. */
-export function isGone(lumaEventId: string, { invalidIds }: Comparison): boolean {
-  return !invalidIds.has(null) && !invalidIds.has(lumaEventId);
+/**
+ * Adds one stored event of the window to what was found. The same event twice does no harm.
+ *
+ * @returns the event as it will stand when this sync has written, or `null` when lu.ma no longer lists it.
+ */
+export function compareStored(stored: ComparedEvent, comparison: Comparison): ComparedEvent | null {
+  const { lumaEventId, bytes } = stored;
+  const { listed, invalidIds, unchanged, toWrite, gone } = comparison;
+  const event = listed.get(lumaEventId);
+  if (event === undefined) {
+    // Not known to be off the list: left as it is.
+    if (invalidIds.has(null) || invalidIds.has(lumaEventId)) return stored;
+    if (stored.status !== "removed") gone.set(stored._id, bytes);
+    return null;
+  }
+  if (isSameEvent(stored, event)) {
+    unchanged.add(lumaEventId);
+    toWrite.delete(lumaEventId);
+    return stored;
+  }
+  const growth = getConvexSize(event) - getConvexSize(pick(mirroredEvent, stored));
+  toWrite.set(lumaEventId, { event, bytes: bytes + growth, isNew: false });
+  return { ...stored, ...event, bytes: bytes + growth };
 }
 
 /** What one mutation is given; `bytes` is the size of the documents that it writes. */
 export type Batch<Item> = { items: Item[]; bytes: number };
 
-/** The events to write, new ones among them, for `upsertEvents`. */
-export function toUpsertBatches(
-  orgId: OrgId,
-  { listed, unchanged, changedBytes }: Comparison,
-): Batch<MirroredEvent>[] {
-  const toWrite = [...listed.values()].filter(({ lumaEventId }) => !unchanged.has(lumaEventId));
-  return toBatches(
-    toWrite.map((event) => {
-      const newBytes = getDocumentSize({ ...event, orgId, syncedAt: 0 });
-      return [event, changedBytes.get(event.lumaEventId) ?? newBytes];
-    }),
-    MAX_WRITE_BYTES,
-  );
+/** For `upsertEvents`. */
+export function toUpsertBatches({ toWrite }: Comparison): Batch<MirroredEvent>[] {
+  return toBatches([...toWrite.values()].map(({ event, bytes }) => [event, bytes]));
 }
 
-/** The events to mark as removed, for `markEventsRemoved`. */
-export function toRemovalBatches({ goneBytes }: Comparison): Batch<Id<"events">>[] {
-  return toBatches([...goneBytes], MAX_WRITE_BYTES);
+/** For `markEventsRemoved`. */
+export function toRemovalBatches({ gone }: Comparison): Batch<Id<"events">>[] {
+  return toBatches([...gone]);
 }
 
-function toBatches<Item>(sized: [item: Item, bytes: number][], maxBytes: number): Batch<Item>[] {
+function toBatches<Item>(sized: [item: Item, bytes: number][]): Batch<Item>[] {
   const batches: Batch<Item>[] = [];
   for (const [item, bytes] of sized) {
     const last = batches[batches.length - 1];
-    if (
-      last === undefined ||
-      last.items.length === MAX_BATCH_ITEMS ||
-      last.bytes + bytes > maxBytes
-    ) {
+    const isFull = last?.items.length === MAX_BATCH_ITEMS;
+    if (last === undefined || isFull || last.bytes + bytes > MAX_WRITE_BYTES) {
       batches.push({ items: [item], bytes });
     } else {
       last.items.push(item);

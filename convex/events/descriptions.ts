@@ -2,76 +2,42 @@
  * The last step of a sync: asks lu.ma for the descriptions of some events, one by one, because its lists have none since
  * July 2026, and writes those that differ. It never fails a sync.
  */
-import { getConvexSize, getDocumentSize } from "convex/values";
+import { getConvexSize } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
 import type { ActionCtx } from "../_generated/server";
-import type { Org } from "../orgs/app";
+import { toShownOrg, type Org } from "../orgs/app";
 import type { LumaKey } from "../orgs/lumaKey";
-import { isGone, type Batch, type Comparison } from "./changes";
+import type { Batch } from "./changes";
 import type { LumaAddress } from "./luma/addresses";
 import { LumaError } from "./luma/error";
 import { pause } from "./luma/request";
 import { fetchLumaDescription } from "./lumaClient";
 import { writeSlowly } from "./pacing";
 import { toFailure } from "./reasons";
-import type { ComparedEvent, EventDescription } from "./validators";
+import type { EventDescription } from "./validators";
 
 /** 100 a sync, 300 ms apart: a key has 200 requests a minute for all who use it. */
 const MAX_ASKED_FOR = 100;
 const REQUEST_PAUSE_MS = 300;
 const MAX_BATCH_BYTES = 256 * 1024;
 
-/** An event whose description may be asked for. */
-export type Candidate = {
-  lumaEventId: string;
-  startAt: number;
+/** An event whose description may be asked for: stored, or about to be. */
+export type Candidate = Pick<Doc<"events">, "lumaEventId" | "startAt" | "endAt" | "status"> & {
   /** What is stored; absent when it was not asked for yet. */
   description?: string;
-  /** Of the document, nearly: with the description and the listing that were stored before. */
+  /** Of the whole document. */
   bytes: number;
 };
 
-/** The stored events, of a page of them, that are listed and have not ended. */
-export function toStoredCandidates(
-  page: ComparedEvent[],
-  comparison: Comparison,
-  now: number,
-): Candidate[] {
-  return page.flatMap((stored) => {
-    const { lumaEventId, description, bytes } = stored;
-    const event = comparison.listed.get(lumaEventId);
-    if (event === undefined && isGone(lumaEventId, comparison)) return [];
-    const { startAt, endAt, status } = event ?? stored;
-    if (!isShownAndAhead({ startAt, endAt, status }, now)) return [];
-    return [{ lumaEventId, startAt, description, bytes }];
-  });
-}
-
-/** The same of listed events that were not among the stored ones. */
-export function toNewCandidates(comparison: Comparison, org: Org, now: number): Candidate[] {
-  const { listed, unchanged, changedBytes } = comparison;
-  return [...listed.values()]
-    .filter(({ lumaEventId }) => !unchanged.has(lumaEventId) && !changedBytes.has(lumaEventId))
-    .filter((event) => isShownAndAhead(event, now))
-    .map((event) => ({
-      lumaEventId: event.lumaEventId,
-      startAt: event.startAt,
-      bytes: getDocumentSize({ ...event, orgId: org._id, syncedAt: 0 }),
-    }));
-}
-
-function isShownAndAhead(
-  { status, startAt, endAt }: Pick<Doc<"events">, "status" | "startAt" | "endAt">,
-  now: number,
-): boolean {
-  return status === "listed" && (endAt ?? startAt) > now;
-}
-
-/** What one sync asks for: first what was not asked for yet, then the others, the soonest first. */
-export function selectCandidates(candidates: Candidate[]): Candidate[] {
+/**
+ * What one sync asks for, of events that are listed and have not ended: first what was not asked for yet, then the
+ * others, the soonest first.
+ */
+export function selectCandidates(candidates: Candidate[], now: number): Candidate[] {
   const wasAskedFor = ({ description }: Candidate) => Number(description !== undefined);
-  return [...candidates]
+  return candidates
+    .filter(({ status, startAt, endAt }) => status === "listed" && (endAt ?? startAt) > now)
     .sort((a, b) => wasAskedFor(a) - wasAskedFor(b) || a.startAt - b.startAt)
     .slice(0, MAX_ASKED_FOR);
 }
@@ -82,7 +48,7 @@ export async function syncDescriptions(
   sync: { org: Org; syncNumber: number; key: LumaKey; address: LumaAddress; deadline: number },
   candidates: Candidate[],
 ): Promise<{ described: number; note: string }> {
-  const { org, syncNumber, key, address, deadline } = sync;
+  const { org, syncNumber, deadline } = sync;
   let batch: Batch<EventDescription> = { items: [], bytes: 0 };
   let described = 0;
   const writeBatch = async () => {
@@ -101,8 +67,8 @@ export async function syncDescriptions(
     for (const { lumaEventId, description: stored, bytes } of candidates) {
       if (askedFor > 0) await pause(REQUEST_PAUSE_MS, deadline);
       askedFor += 1;
-      const fetched = await fetchLumaDescription({ key, address, lumaEventId, deadline });
-      // One that cannot be had counts as asked for, or a hundred such would keep all others waiting for ever.
+      const fetched = await fetchLumaDescription(lumaEventId, sync);
+      // One that cannot be fetched counts as asked for, or a hundred such would keep all others waiting for ever.
       const description = fetched ?? stored ?? "";
       if (description === stored) continue;
       const newBytes = bytes + getConvexSize(description);
@@ -122,5 +88,7 @@ export async function syncDescriptions(
 }
 
 function explainEnd(error: unknown, org: Org): string {
-  return error instanceof LumaError ? error.what : toFailure(error, org._id, org).message;
+  return error instanceof LumaError
+    ? error.what
+    : toFailure(error, toShownOrg(org).name, org).message;
 }

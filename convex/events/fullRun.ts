@@ -6,10 +6,9 @@
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
-import type { Id } from "../_generated/dataModel";
 import { internalMutation, type ActionCtx, type MutationCtx } from "../_generated/server";
 import { getOrg, orgId, toShownOrg, type Org, type OrgId } from "../orgs/app";
-import { repeated, sleep } from "./pacing";
+import { begin, lookUp, repeated, sleep, type Begun } from "./pacing";
 import { recordFailure, toFailure, type FailureData } from "./reasons";
 import { listSome, toLogLine } from "./text";
 import type { SyncResult } from "./validators";
@@ -54,19 +53,19 @@ const runProgress = v.object({
 });
 type RunProgress = Infer<typeof runProgress>;
 
+const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0 };
+const START_OF_RUN = { round: 1, remaining: null, slices: 0, synced: 0, failed: 0 };
+
+const checkOnSlice = v.id("_scheduled_functions");
+type CheckId = Infer<typeof checkOnSlice>;
+
+/** Nothing begins a run. The check was scheduled together with the slice, in case that it is lost before it starts. */
+export const sliceArgs = {
+  slice: v.optional(v.object({ progress: runProgress, tries: v.number(), checkId: checkOnSlice })),
+};
+
 const syncFailure = v.object({ orgId, name: v.string(), reason: v.string() });
 type SyncFailure = Infer<typeof syncFailure>;
-
-const sliceToRun = v.object({
-  progress: runProgress,
-  tries: v.number(),
-  /** Scheduled together with the slice, in case that it is lost before it starts. */
-  checkId: v.id("_scheduled_functions"),
-});
-
-/** Nothing begins a run. */
-export const sliceArgs = { slice: v.optional(sliceToRun) };
-
 export const sliceResult = v.object({
   synced: v.number(),
   failed: v.array(syncFailure),
@@ -74,158 +73,114 @@ export const sliceResult = v.object({
 });
 export type SliceResult = Infer<typeof sliceResult>;
 
-/** Syncs organizations for 2 minutes, then hands what is left over to another action. */
+/** Syncs one organization after another for 2 minutes, at least one, then hands what is left over to another action. */
 export async function runSlice(
   ctx: ActionCtx,
-  { slice }: { slice?: Infer<typeof sliceToRun> },
+  slice: { progress: RunProgress; tries: number; checkId?: CheckId } | undefined,
 ): Promise<SliceResult> {
   const startedAt = Date.now();
-  const before: RunProgress = slice?.progress ?? {
-    round: 1,
-    remaining: null,
-    failedInPassing: [],
-    unservedInARow: 0,
-    startedAt,
-    slices: 0,
-    synced: 0,
-    failed: 0,
+  const { tries, ...armed } = slice ?? {
+    progress: { ...START_OF_RUN, ...START_OF_ROUND, startedAt },
+    tries: 1,
   };
-  const armed = { progress: before, tries: slice?.tries ?? 1, checkId: slice?.checkId };
-  const checkId = await repeated((): Promise<Id<"_scheduled_functions"> | null> =>
-    ctx.runMutation(internal.events.fullRun.armCheck, armed),
+  const checkId = await repeated((): Promise<CheckId | null> =>
+    ctx.runMutation(internal.events.fullRun.armCheck, { ...armed, tries }),
   );
   if (checkId === null) return { synced: 0, failed: [], isDone: false };
 
-  const orgIds = before.remaining?.flat() ?? (await findOrgs(ctx));
-  const work = await syncInTurn(ctx, orgIds, before.unservedInARow, startedAt);
-  const progress: RunProgress = {
-    ...before,
-    remaining: toChunks(work.left),
-    failedInPassing: toChunks([...before.failedInPassing.flat(), ...work.failedInPassing]),
-    unservedInARow: work.unservedInARow,
-    slices: before.slices + 1,
-    synced: before.synced + work.synced,
-    failed: before.failed + work.failed.length - work.failedInPassing.length,
-  };
-  console.log(describeSlice(progress, work));
+  const progress: RunProgress = { ...armed.progress, slices: armed.progress.slices + 1 };
+  const left = progress.remaining?.flat() ?? (await findOrgs(ctx));
+  const failedInPassing = progress.failedInPassing.flat();
+  const failed: SyncFailure[] = [];
+  let synced = 0;
+  for (let orgId = left.shift(); orgId !== undefined; orgId = left.shift()) {
+    const outcome = await syncOneOfRun(ctx, orgId);
+    if (outcome === "synced") {
+      synced += 1;
+      progress.unservedInARow = 0;
+    } else if (outcome !== "neither") {
+      failed.push({ orgId, name: outcome.name, reason: outcome.message });
+      if (outcome.kind === "passing") failedInPassing.push(orgId);
+      else progress.failed += 1;
+      progress.unservedInARow = outcome.isUnserved ? progress.unservedInARow + 1 : 0;
+    }
+    if (left.length === 0 || isOutage(progress)) break;
+    if (Date.now() + ORG_PAUSE_MS >= startedAt + SLICE_TAKES_ON_MS) break;
+    await sleep(ORG_PAUSE_MS);
+  }
+  progress.synced += synced;
+  progress.remaining = toChunks(left);
+  progress.failedInPassing = toChunks(failedInPassing);
+  console.log(
+    toLogLine(
+      `Full lu.ma sync, round ${progress.round}, slice ${progress.slices}: ${synced} synced, ` +
+        `${failed.length} failed, ${left.length} left.`,
+      listSome("Failed", failed.map(describeFailure)),
+    ),
+  );
+
   const next = toNextSlice(progress);
   const isWatched = await repeated((): Promise<boolean> =>
     ctx.runMutation(internal.events.fullRun.endSlice, { checkId, next }),
   );
   const isDone = isWatched && next === null;
-  if (isDone) console.log(describeRun(progress));
-  else if (isWatched && isLastOfRound(progress)) console.log(describeRound(progress));
-  return { synced: work.synced, failed: work.failed, isDone };
+  if (isDone || (isWatched && isLastOfRound(progress))) {
+    console.log(describeEnd(progress, next?.delayMs));
+  }
+  return { synced, failed, isDone };
 }
 
-/**
- * All organizations that have a lu.ma key, in a stable order. One whose key changes while they are listed may be found
- * twice.
- */
+/** All organizations that have a lu.ma key, in a stable order; one whose key changes meanwhile may be found twice. */
 async function findOrgs(ctx: ActionCtx): Promise<OrgId[]> {
+  type Found = { page: { _id: OrgId }[]; isDone: boolean; continueCursor: string };
   const orgIds = new Set<OrgId>();
   let cursor: string | null = null;
   for (;;) {
     const args: { cursor: string | null } = { cursor };
-    const orgs = await repeated(
-      (): Promise<{ page: { _id: OrgId }[]; isDone: boolean; continueCursor: string }> =>
-        ctx.runQuery(internal.events.queries.getOrgsWithLumaConfig, args),
+    const found = await repeated((): Promise<Found> =>
+      ctx.runQuery(internal.events.queries.getOrgsWithLumaConfig, args),
     );
-    for (const org of orgs.page) orgIds.add(org._id);
-    if (orgs.isDone) return [...orgIds];
-    cursor = orgs.continueCursor;
+    for (const org of found.page) orgIds.add(org._id);
+    if (found.isDone) return [...orgIds];
+    cursor = found.continueCursor;
   }
 }
 
-type Work = {
-  synced: number;
-  failed: SyncFailure[];
-  failedInPassing: OrgId[];
-  left: OrgId[];
-  unservedInARow: number;
-};
-
-/** Syncs one organization after another for as long as a slice takes them on, but at least one. */
-async function syncInTurn(
-  ctx: ActionCtx,
-  orgIds: OrgId[],
-  unservedBefore: number,
-  sliceStartedAt: number,
-): Promise<Work> {
-  const work: Work = {
-    synced: 0,
-    failed: [],
-    failedInPassing: [],
-    left: [],
-    unservedInARow: unservedBefore,
-  };
-  for (const [index, orgId] of orgIds.entries()) {
-    if (index > 0) {
-      if (Date.now() + ORG_PAUSE_MS >= sliceStartedAt + SLICE_TAKES_ON_MS) {
-        return { ...work, left: orgIds.slice(index) };
-      }
-      await sleep(ORG_PAUSE_MS);
-    }
-    const outcome = await syncOneOfRun(ctx, orgId);
-    if (outcome === "neither") continue;
-    if (outcome === "synced") {
-      work.synced += 1;
-      work.unservedInARow = 0;
-      continue;
-    }
-    const { name, message: reason, kind, isUnserved } = outcome;
-    work.failed.push({ orgId, name, reason });
-    if (kind === "passing") work.failedInPassing.push(orgId);
-    work.unservedInARow = isUnserved ? work.unservedInARow + 1 : 0;
-    if (work.unservedInARow === MAX_UNSERVED_IN_A_ROW) {
-      return { ...work, left: orgIds.slice(index + 1) };
-    }
-  }
-  return work;
-}
+type Outcome = "synced" | "neither" | (FailureData & { name: string });
 
 /** In an action of its own, so that its memory, its time and its crash are its own. Never throws. */
-async function syncOneOfRun(
-  ctx: ActionCtx,
-  orgId: OrgId,
-): Promise<"synced" | "neither" | (FailureData & { name: string })> {
+async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId): Promise<Outcome> {
   const beganAt = Date.now();
-  let begun: { syncNumber: number; name: string };
+  let begun: Begun;
   try {
-    begun = await repeated((): Promise<{ syncNumber: number; name: string }> =>
-      ctx.runMutation(internal.events.turns.beginSync, { orgId }),
-    );
+    begun = await begin(ctx, orgId);
   } catch (error) {
     // Deleted or disconnected since the run began.
     if (error instanceof ConvexError) return "neither";
-    return { ...toFailure(error, orgId, null), name: orgId };
+    return { ...toFailure(error, orgId), name: orgId };
   }
   const { syncNumber, name } = begun;
   try {
-    const result: SyncResult = await ctx.runAction(internal.events.sync.syncOrgEvents, {
-      orgId,
-      syncNumber,
-    });
+    const sync = { orgId, syncNumber };
+    const result: SyncResult = await ctx.runAction(internal.events.sync.syncOrgEvents, sync);
     return result.isOvertaken ? "neither" : "synced";
   } catch (error) {
-    let failure = toFailure(error, orgId, null);
+    let failure = toFailure(error, name);
     if (!(error instanceof ConvexError)) {
       // Its action was killed, and could not write down why.
-      const org = await lookUp(ctx, orgId);
-      if (org?.eventsLastSynced !== undefined && org.eventsLastSynced >= beganAt) return "synced";
-      failure = await recordFailure(ctx, { orgId, syncNumber }, toFailure(error, orgId, org));
+      const org = await lookUpForRun(ctx, orgId);
+      if ((org?.eventsLastSynced ?? 0) >= beganAt) return "synced";
+      failure = await recordFailure(ctx, { orgId, syncNumber }, toFailure(error, name, org));
     }
     const isOver = failure.kind === "ended" || failure.kind === "overtaken";
     return isOver ? "neither" : { ...failure, name };
   }
 }
 
-/** For what is said of a failure: without the organization, that is said without its name and without details. */
-async function lookUp(ctx: ActionCtx, orgId: OrgId): Promise<Org | null> {
+/** What is said of a failure quotes Convex only when the key is known, which must not be in it. */
+async function lookUpForRun(ctx: ActionCtx, orgId: OrgId): Promise<Org | null> {
   try {
-    return await repeated((): Promise<Org | null> =>
-      ctx.runQuery(internal.orgs.queries.getById, { orgId }),
-    );
+    return await lookUp(ctx, orgId);
   } catch {
     console.error(`Full lu.ma sync: the organization ${orgId} could not be looked up.`);
     return null;
@@ -237,22 +192,20 @@ const nextSlice = v.object({ progress: runProgress, delayMs: v.number() });
 /** What comes after a slice: the rest of its round, the next round, or nothing. */
 function toNextSlice(progress: RunProgress): Infer<typeof nextSlice> | null {
   if (!isLastOfRound(progress)) return { progress, delayMs: ORG_PAUSE_MS };
-  const again = [...getNotTried(progress), ...progress.failedInPassing.flat()];
+  const again = toChunks([...getNotTried(progress), ...progress.failedInPassing.flat()]);
   const delayMs = ROUND_DELAYS_MS[progress.round - 1];
   if (again.length === 0 || delayMs === undefined) return null;
-  const nextRound: RunProgress = {
-    ...progress,
-    round: progress.round + 1,
-    remaining: toChunks(again),
-    failedInPassing: [],
-    unservedInARow: 0,
-  };
-  return { progress: nextRound, delayMs };
+  const round = progress.round + 1;
+  return { progress: { ...progress, ...START_OF_ROUND, round, remaining: again }, delayMs };
 }
 
 /** A round ends when all were tried, or in an outage. */
 function isLastOfRound(progress: RunProgress): boolean {
-  return getNotTried(progress).length === 0 || progress.unservedInARow >= MAX_UNSERVED_IN_A_ROW;
+  return getNotTried(progress).length === 0 || isOutage(progress);
+}
+
+function isOutage({ unservedInARow }: RunProgress): boolean {
+  return unservedInARow >= MAX_UNSERVED_IN_A_ROW;
 }
 
 function getNotTried({ remaining }: RunProgress): OrgId[] {
@@ -264,21 +217,11 @@ function getNotTried({ remaining }: RunProgress): OrgId[] {
  * does not count. `null` when that check has run: then the slice counted as lost, and another one does its work.
  */
 export const armCheck = internalMutation({
-  args: {
-    progress: runProgress,
-    tries: v.number(),
-    checkId: v.optional(v.id("_scheduled_functions")),
-  },
-  returns: v.union(v.id("_scheduled_functions"), v.null()),
-  handler: async (
-    ctx,
-    { progress, tries, checkId },
-  ): Promise<Id<"_scheduled_functions"> | null> => {
+  args: { progress: runProgress, tries: v.number(), checkId: v.optional(checkOnSlice) },
+  returns: v.union(checkOnSlice, v.null()),
+  handler: async (ctx, { checkId, ...slice }): Promise<CheckId | null> => {
     if (checkId !== undefined && !(await disarmCheck(ctx, checkId))) return null;
-    return await ctx.scheduler.runAfter(LOST_AFTER_MS, internal.events.fullRun.resumeLostSlice, {
-      progress,
-      tries,
-    });
+    return await scheduleCheck(ctx, LOST_AFTER_MS, slice);
   },
 });
 
@@ -287,19 +230,17 @@ export const armCheck = internalMutation({
  * run: then another slice does its work, and goes on after it.
  */
 export const endSlice = internalMutation({
-  args: { checkId: v.id("_scheduled_functions"), next: v.union(nextSlice, v.null()) },
+  args: { checkId: checkOnSlice, next: v.union(nextSlice, v.null()) },
   returns: v.boolean(),
   handler: async (ctx, { checkId, next }) => {
     if (!(await disarmCheck(ctx, checkId))) return false;
-    if (next !== null) await scheduleSlice(ctx, next.progress, 1, next.delayMs);
+    if (next !== null)
+      await scheduleSlice(ctx, next.delayMs, { progress: next.progress, tries: 1 });
     return true;
   },
 });
 
-async function disarmCheck(
-  ctx: MutationCtx,
-  checkId: Id<"_scheduled_functions">,
-): Promise<boolean> {
+async function disarmCheck(ctx: MutationCtx, checkId: CheckId): Promise<boolean> {
   const check = await ctx.db.system.get("_scheduled_functions", checkId);
   if (check?.state.kind === "pending") {
     await ctx.scheduler.cancel(checkId);
@@ -319,7 +260,7 @@ export const resumeLostSlice = internalMutation({
   handler: async (ctx, { progress, tries }) => {
     if (tries < MAX_TRIES) {
       console.log(`Full lu.ma sync: slice ${progress.slices + 1} was lost and is resumed.`);
-      await scheduleSlice(ctx, progress, tries + 1, 0);
+      await scheduleSlice(ctx, 0, { progress, tries: tries + 1 });
       return null;
     }
     console.error(
@@ -331,20 +272,16 @@ export const resumeLostSlice = internalMutation({
   },
 });
 
-async function scheduleSlice(
-  ctx: MutationCtx,
-  progress: RunProgress,
-  tries: number,
-  delayMs: number,
-): Promise<void> {
-  const check = { progress, tries };
-  const checkId = await ctx.scheduler.runAfter(
-    delayMs + LOST_AFTER_MS,
-    internal.events.fullRun.resumeLostSlice,
-    check,
-  );
-  const slice = { ...check, checkId };
-  await ctx.scheduler.runAfter(delayMs, internal.events.sync.runFullEventSync, { slice });
+type SliceToRun = { progress: RunProgress; tries: number };
+
+async function scheduleSlice(ctx: MutationCtx, delayMs: number, slice: SliceToRun): Promise<void> {
+  const checkId = await scheduleCheck(ctx, delayMs + LOST_AFTER_MS, slice);
+  const args = { slice: { ...slice, checkId } };
+  await ctx.scheduler.runAfter(delayMs, internal.events.sync.runFullEventSync, args);
+}
+
+async function scheduleCheck(ctx: MutationCtx, ms: number, slice: SliceToRun): Promise<CheckId> {
+  return await ctx.scheduler.runAfter(ms, internal.events.fullRun.resumeLostSlice, slice);
 }
 
 async function describePosition(ctx: MutationCtx, { remaining }: RunProgress): Promise<string> {
@@ -355,41 +292,31 @@ async function describePosition(ctx: MutationCtx, { remaining }: RunProgress): P
   return `at the organization "${name}" (${next}), with ${others.length + 1} organizations left`;
 }
 
-function describeSlice(progress: RunProgress, { synced, failed, left }: Work): string {
-  return toLogLine(
-    `Full lu.ma sync, round ${progress.round}, slice ${progress.slices}: ${synced} synced, ${failed.length} failed, ` +
-      `${left.length} left.`,
-    listSome("Failed", failed.map(describeFailure)),
-  );
-}
-
 /** The reason begins with the organization's name, however long; the id says the same. */
 function describeFailure({ orgId, reason }: SyncFailure): string {
   return `${orgId}: ${reason.replace(/^Organization ".*?" was not synced: /s, "")}`;
 }
 
-function describeRound(progress: RunProgress): string {
+/** The end of a round, after which another one is due in so many ms, or of the run. */
+function describeEnd(progress: RunProgress, nextInMs: number | undefined): string {
   const failed = progress.failedInPassing.flat().length;
-  const delayMs = ROUND_DELAYS_MS[progress.round - 1] ?? 0;
-  return (
-    `Full lu.ma sync, round ${progress.round} done: ${failed} failed in passing${describeNotTried(progress)}. ` +
-    `They are synced again in ${delayMs / milliseconds({ minutes: 1 })} minutes.`
-  );
-}
-
-function describeRun(progress: RunProgress): string {
-  const failed = progress.failed + progress.failedInPassing.flat().length;
+  const notTried = getNotTried(progress).length;
+  const left =
+    notTried === 0
+      ? ""
+      : `, ${notTried} not tried, because lu.ma did not serve ${MAX_UNSERVED_IN_A_ROW} organizations in a row`;
+  if (nextInMs !== undefined) {
+    const minutes = nextInMs / milliseconds({ minutes: 1 });
+    return (
+      `Full lu.ma sync, round ${progress.round} done: ${failed} failed in passing${left}. ` +
+      `They are synced again in ${minutes} minutes.`
+    );
+  }
   const seconds = Math.round((Date.now() - progress.startedAt) / 1_000);
   return (
-    `Full lu.ma sync done: ${progress.synced} synced, ${failed} failed${describeNotTried(progress)}, ` +
+    `Full lu.ma sync done: ${progress.synced} synced, ${progress.failed + failed} failed${left}, ` +
     `in ${progress.slices} slice(s) and ${seconds} s.`
   );
-}
-
-function describeNotTried(progress: RunProgress): string {
-  const notTried = getNotTried(progress).length;
-  if (notTried === 0) return "";
-  return `, ${notTried} not tried, because lu.ma did not serve ${MAX_UNSERVED_IN_A_ROW} organizations in a row`;
 }
 
 function toChunks<Item>(items: Item[]): Item[][] {

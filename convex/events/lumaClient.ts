@@ -76,9 +76,7 @@ export async function fetchLumaEvents(request: ListingRequest): Promise<LumaList
 type LumaPage = ReturnType<typeof lumaPage.parse>;
 
 /** Finds the address that answers, by its first page. */
-async function fetchFirstPage(
-  request: ListingRequest,
-): Promise<{ address: LumaAddress; page: LumaPage }> {
+async function fetchFirstPage(request: ListingRequest) {
   const errors: LumaError[] = [];
   for (const address of getAddresses()) {
     try {
@@ -124,18 +122,15 @@ function oddity(what: string): LumaError {
 }
 
 /**
- * One event's description, ready to be stored: empty when lu.ma has none, `null` when it cannot be had of this event, and
+ * One event's description, ready to be stored: empty when lu.ma has none, `null` when this event's cannot be fetched, and
  * asking again would not help.
  *
  * @throws LumaError when it is of no use to ask for others now.
  */
-export async function fetchLumaDescription(request: {
-  key: LumaKey;
-  address: LumaAddress;
-  lumaEventId: string;
-  deadline: number;
-}): Promise<string | null> {
-  const { key, address, lumaEventId, deadline } = request;
+export async function fetchLumaDescription(
+  lumaEventId: string,
+  { key, address, deadline }: { key: LumaKey; address: LumaAddress; deadline: number },
+): Promise<string | null> {
   const url = toEventUrl(address, lumaEventId);
   const label = "a description";
   try {

@@ -1,7 +1,7 @@
 /** All writes to the mirror: events, and what an organization remembers of its last sync. */
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
-import type { Doc, Id } from "../_generated/dataModel";
+import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { getOrg, orgId, patchOrg, requireOrg, toShownOrg, type Org, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
@@ -42,11 +42,7 @@ export const upsertEvents = internalMutation({
   },
 });
 
-async function upsertEvent(
-  ctx: MutationCtx,
-  orgId: OrgId,
-  event: MirroredEvent,
-): Promise<keyof UpsertCounts> {
+async function upsertEvent(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent) {
   const stored = await findEvent(ctx, orgId, event.lumaEventId);
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
   const fields = { ...pick(mirroredEvent, event), syncedAt: Date.now() };
@@ -104,11 +100,7 @@ export const describeEvents = internalMutation({
   },
 });
 
-async function findEvent(
-  ctx: QueryCtx,
-  orgId: OrgId,
-  lumaEventId: string,
-): Promise<Doc<"events"> | null> {
+async function findEvent(ctx: QueryCtx, orgId: OrgId, lumaEventId: string) {
   return await ctx.db
     .query("events")
     .withIndex("by_luma_id", (q) => q.eq("lumaEventId", lumaEventId).eq("orgId", orgId))
@@ -146,11 +138,7 @@ export const recordSyncError = internalMutation({
   },
 });
 
-async function requireMayWrite(
-  ctx: QueryCtx,
-  orgId: OrgId,
-  syncNumber: number | undefined,
-): Promise<Org> {
+async function requireMayWrite(ctx: QueryCtx, orgId: OrgId, syncNumber?: number): Promise<Org> {
   return syncNumber === undefined
     ? await requireOrg(ctx, orgId)
     : await requireTurn(ctx, orgId, syncNumber);
@@ -188,10 +176,8 @@ export const deleteOrgEvents = internalMutation({
       await forgetTurns(ctx, orgId);
       return null;
     }
-    await ctx.scheduler.runAfter(DELETE_PAUSE_MS, internal.events.mutations.deleteOrgEvents, {
-      orgId,
-      isContinuation: true,
-    });
+    const rest = { orgId, isContinuation: true };
+    await ctx.scheduler.runAfter(DELETE_PAUSE_MS, internal.events.mutations.deleteOrgEvents, rest);
     return null;
   },
 });

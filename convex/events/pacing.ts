@@ -1,5 +1,8 @@
 /** How a sync and a run call Convex: what it refuses is tried again, and what is written is written slowly. */
 import { ConvexError } from "convex/values";
+import { internal } from "../_generated/api";
+import type { ActionCtx } from "../_generated/server";
+import type { Org, OrgId } from "../orgs/app";
 
 /** Conflicts, overloads and a spent write budget pass within seconds. */
 const REPEAT_AFTER_MS = [1_000, 3_000];
@@ -36,4 +39,15 @@ export async function writeSlowly<Result>(
 
 export async function sleep(ms: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+export type Begun = { syncNumber: number; name: string };
+
+/** @throws ConvexError as `beginSync` does. */
+export async function begin(ctx: ActionCtx, orgId: OrgId): Promise<Begun> {
+  return await repeated(() => ctx.runMutation(internal.events.turns.beginSync, { orgId }));
+}
+
+export async function lookUp(ctx: ActionCtx, orgId: OrgId): Promise<Org | null> {
+  return await repeated(() => ctx.runQuery(internal.orgs.queries.getById, { orgId }));
 }

@@ -19,15 +19,14 @@ export type FailureData = {
   isUnserved?: boolean;
 };
 
-/** @param org `null` when it is not known (any more) whose sync it was. */
-export function toFailure(error: unknown, orgId: OrgId, org: Org | null): FailureData {
+/** @param org as far as it is known: Convex is quoted only without the key. */
+export function toFailure(error: unknown, name: string, org?: Org | null): FailureData {
   if (error instanceof ConvexError) return toData(error);
-  const name = org === null ? orgId : toShownOrg(org).name;
   if (error instanceof LumaError) {
     const { kind, isUnserved } = error.consequences;
     return { message: notSynced(name, error.message), kind, isUnserved };
   }
-  const what = `Convex refused a step of it${quoteConvex(error, org)}. Sync again.`;
+  const what = `Convex refused a step of it${org ? quoteConvex(error, org) : ""}. Sync again.`;
   return { message: notSynced(name, what), kind: "passing" };
 }
 
@@ -48,10 +47,10 @@ function toData({ data }: ConvexError<FailureData | string>): FailureData {
   return typeof data === "string" ? { message: data, kind: "lasting" } : data;
 }
 
-/** The first line of an error of Convex's, without the key: not at all while the key is not known. */
-function quoteConvex(error: unknown, org: Org | null): string {
-  const key = org === null ? undefined : resolveLumaKey(org);
-  if (key === undefined || !("apiKey" in key)) return "";
+/** The first line of an error of Convex's. */
+function quoteConvex(error: unknown, org: Org): string {
+  const key = resolveLumaKey(org);
+  if (!("apiKey" in key)) return "";
   const message = error instanceof Error ? error.message : String(error);
   return ` (${quote(message.split("\n", 1).join(""), key.apiKey)})`;
 }

@@ -12,18 +12,12 @@ import {
   toUpsertBatches,
   type Comparison,
 } from "./changes";
-import {
-  selectCandidates,
-  syncDescriptions,
-  toNewCandidates,
-  toStoredCandidates,
-  type Candidate,
-} from "./descriptions";
+import { selectCandidates, syncDescriptions, type Candidate } from "./descriptions";
 import { FETCH_MS, runSlice, sliceArgs, sliceResult, SYNC_MS, type SliceResult } from "./fullRun";
 import { LumaError, withoutKey } from "./luma/error";
 import type { InvalidEntry } from "./luma/wire";
 import { fetchLumaEvents, type LumaListing } from "./lumaClient";
-import { repeated, writeSlowly } from "./pacing";
+import { begin, lookUp, repeated, writeSlowly } from "./pacing";
 import { outOfTime, recordFailure, toFailure } from "./reasons";
 import { listSome, toLogItem, toLogLine } from "./text";
 import { orgWasDeleted } from "./turns";
@@ -63,19 +57,14 @@ export const syncOrgEvents = internalAction({
     let syncNumber = numberFromRun;
     let org: Org | null = null;
     try {
-      syncNumber ??= await repeated(async (): Promise<number> => {
-        const begun = await ctx.runMutation(internal.events.turns.beginSync, { orgId });
-        return begun.syncNumber;
-      });
-      org = await repeated((): Promise<Org | null> =>
-        ctx.runQuery(internal.orgs.queries.getById, { orgId }),
-      );
+      syncNumber ??= (await begin(ctx, orgId)).syncNumber;
+      org = await lookUp(ctx, orgId);
       if (org === null) throw orgWasDeleted(orgId);
       const notes = await syncOrg(ctx, { org, syncNumber, startedAt }, counts);
       console.log(describeSync(orgId, org, counts, notes));
       return counts;
     } catch (error) {
-      let failure = toFailure(error, orgId, org);
+      let failure = toFailure(error, org === null ? orgId : toShownOrg(org).name, org);
       if (syncNumber !== undefined) {
         failure = await recordFailure(ctx, { orgId, syncNumber }, failure);
       }
@@ -105,7 +94,7 @@ async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncCounts): Promise<
   counts.fetched = listing.events.size;
   counts.invalid = listing.invalid.length;
 
-  const { comparison, candidates } = await compareWithStored(ctx, org, listing, window);
+  const { comparison, candidates } = await compareWithStored(ctx, org._id, listing, window);
   counts.unchanged = comparison.unchanged.size;
   await writeChanges(ctx, sync, comparison, counts);
   const stamp = { orgId: org._id, timestamp: startedAt, syncNumber };
@@ -125,27 +114,28 @@ function getLumaKey(org: Org): LumaKey {
 
 async function compareWithStored(
   ctx: ActionCtx,
-  org: Org,
+  orgId: OrgId,
   listing: LumaListing,
   window: { after: number; before: number },
 ): Promise<{ comparison: Comparison; candidates: Candidate[] }> {
   const now = Date.now();
-  const comparison = startComparison(listing);
+  const comparison = startComparison(orgId, listing);
   let candidates: Candidate[] = [];
   let cursor: string | null = null;
   for (;;) {
-    const args = { orgId: org._id, ...window, cursor };
+    const args = { orgId, ...window, cursor };
     const stored: { page: ComparedEvent[]; isDone: boolean; continueCursor: string } =
       await repeated(() => ctx.runQuery(internal.events.queries.getStoredWindow, args));
-    for (const event of stored.page) compareStored(event, comparison);
+    const kept = stored.page.flatMap((event) => compareStored(event, comparison) ?? []);
     // Selected page by page, so that no more descriptions are kept than one sync asks for.
-    const found = toStoredCandidates(stored.page, comparison, now);
-    candidates = selectCandidates([...candidates, ...found]);
+    candidates = selectCandidates([...candidates, ...kept], now);
     if (stored.isDone) break;
     cursor = stored.continueCursor;
   }
-  const added = toNewCandidates(comparison, org, now);
-  return { comparison, candidates: selectCandidates([...candidates, ...added]) };
+  const added = [...comparison.toWrite.values()].flatMap(({ event, bytes, isNew }) =>
+    isNew ? [{ ...event, bytes }] : [],
+  );
+  return { comparison, candidates: selectCandidates([...candidates, ...added], now) };
 }
 
 async function writeChanges(
@@ -158,7 +148,7 @@ async function writeChanges(
   const requireTime = () => {
     if (Date.now() >= startedAt + SYNC_MS) throw outOfTime(org);
   };
-  for (const { items: events, bytes } of toUpsertBatches(orgId, comparison)) {
+  for (const { items: events, bytes } of toUpsertBatches(comparison)) {
     requireTime();
     const batch = { orgId, events, syncNumber };
     const written: UpsertCounts = await writeSlowly(bytes, () =>
@@ -203,5 +193,5 @@ function describeInvalid(invalid: InvalidEntry[], { apiKey }: LumaKey): string[]
 export const runFullEventSync = internalAction({
   args: sliceArgs,
   returns: sliceResult,
-  handler: async (ctx, args): Promise<SliceResult> => await runSlice(ctx, args),
+  handler: async (ctx, { slice }): Promise<SliceResult> => await runSlice(ctx, slice),
 });

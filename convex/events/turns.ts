@@ -26,23 +26,14 @@ export const beginSync = internalMutation({
         `Organization "${name}" has no lu.ma API key: connect it with orgs/mutations:setLumaConfig first.`,
       );
     }
-    return { syncNumber: await takeTurn(ctx, orgId), name };
+    const turns = await getTurns(ctx, orgId);
+    // Beyond any number given out before deleteOrgEvents deleted the document; from there on they are counted.
+    const syncNumber = turns === null ? Date.now() : turns.lastNumber + 1;
+    if (turns === null) await ctx.db.insert("eventSyncs", { orgId, lastNumber: syncNumber });
+    else await ctx.db.patch("eventSyncs", turns._id, { lastNumber: syncNumber });
+    return { syncNumber, name };
   },
 });
-
-/** The organization's next number. */
-async function takeTurn(ctx: MutationCtx, orgId: OrgId): Promise<number> {
-  const turns = await getTurns(ctx, orgId);
-  if (turns === null) {
-    // Beyond any number that was given out before deleteOrgEvents deleted the document; from here on they are counted.
-    const lastNumber = Date.now();
-    await ctx.db.insert("eventSyncs", { orgId, lastNumber });
-    return lastNumber;
-  }
-  const lastNumber = turns.lastNumber + 1;
-  await ctx.db.patch("eventSyncs", turns._id, { lastNumber });
-  return lastNumber;
-}
 
 /** Ends the sync that is running, if any: the key that it uses was changed. */
 export async function endTurns(ctx: MutationCtx, orgId: OrgId): Promise<void> {

@@ -63,13 +63,11 @@ export const orgPage = v.object({
   upcoming: v.array(orgPageEvent),
   past: v.array(orgPageEvent),
 });
-export type OrgPage = Infer<typeof orgPage>;
 
 export const dashboard = v.object({
   userOrgEvents: v.array(dashboardEvent),
   otherOrgEvents: v.array(dashboardEvent),
 });
-export type Dashboard = Infer<typeof dashboard>;
 
 export const eventDescription = v.object({ lumaEventId: v.string(), description: v.string() });
 export type EventDescription = Infer<typeof eventDescription>;

@@ -3,7 +3,7 @@
  * this folder names their tables.
  */
 import { ConvexError, v, type Infer } from "convex/values";
-import type { PaginationOptions, PaginationResult } from "convex/server";
+import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { toHttpUrl } from "../events/text";
@@ -52,19 +52,12 @@ export type LumaFields = Pick<
   "lumaCalendarUrl" | "lumaApiKey" | "eventsLastSynced" | "eventsSyncError"
 >;
 
-export async function patchOrg(
-  ctx: MutationCtx,
-  id: OrgId,
-  fields: Partial<LumaFields>,
-): Promise<void> {
+export async function patchOrg(ctx: MutationCtx, id: OrgId, fields: Partial<LumaFields>) {
   await ctx.db.patch("organizations", id, fields);
 }
 
 /** A page of the organizations that have a `lumaApiKey`; reads only those. */
-export async function paginateOrgsWithKey(
-  ctx: QueryCtx,
-  options: PaginationOptions,
-): Promise<PaginationResult<Org>> {
+export async function paginateOrgsWithKey(ctx: QueryCtx, options: PaginationOptions) {
   return await ctx.db
     .query("organizations")
     .withIndex("by_luma_api_key", (q) => q.gt("lumaApiKey", undefined))

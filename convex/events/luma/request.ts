@@ -6,6 +6,7 @@ import { CHECK_NETWORK, LumaError, SYNC_LATER, type Consequences } from "./error
 /** Waits before asking again after an answer that may be better next time: 4 attempts in all. */
 const RETRY_WAITS_MS = [1_000, 2_000, 4_000];
 
+type Kind = Consequences["kind"];
 export type LumaRequest = Attempt & {
   /** What is asked for, for messages: "page 3". */
   label: string;
@@ -27,65 +28,53 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
     const outcome = await attempt(request);
     if (outcome.kind === "json") return outcome.json;
     const attempts = rateLimited + failed + 1;
-    const giveUp = (consequences: Consequences) =>
+    const giveUp = (kind: Kind, advice: string, more: Partial<Consequences> = {}) =>
       new LumaError(
         `${outcome.what} for ${label} (${attempts} attempt${attempts === 1 ? "" : "s"})${outcome.said}`,
-        { status: outcome.status, ...consequences },
+        { kind, advice, status: outcome.status, ...more },
       );
     switch (outcome.kind) {
       case "rate limited":
         rateLimited += 1;
         if (rateLimited >= maxRateLimited) {
-          throw giveUp({
-            kind: "passing",
-            advice:
-              "Something else may be using the same key, which is rate limited: sync again in a few minutes.",
-            isFinal: true,
-          });
+          const advice =
+            "The key is rate limited, and something else may be using it: sync again in a few minutes.";
+          throw giveUp("passing", advice, { isFinal: true });
         }
         await pause(outcome.waitMs, deadline);
         break;
       case "broken":
       case "unconnected": {
         const waitMs = RETRY_WAITS_MS[failed];
+        const isUnreachable = outcome.kind === "unconnected";
         if (waitMs === undefined) {
-          throw giveUp({
-            kind: "passing",
-            advice: `${outcome.kind === "unconnected" ? CHECK_NETWORK : SYNC_LATER}${getAddressHint()}`,
-            isUnserved: true,
-            isUnreachable: outcome.kind === "unconnected",
-          });
+          const advice = `${isUnreachable ? CHECK_NETWORK : SYNC_LATER}${getAddressHint()}`;
+          throw giveUp("passing", advice, { isUnserved: true, isUnreachable });
         }
         failed += 1;
         await pause(waitMs, deadline);
         break;
       }
-      case "blocked":
-        throw giveUp({
-          kind: "passing",
-          advice: `That is no answer of lu.ma's own. ${SYNC_LATER}${getAddressHint()}`,
-          isUnserved: true,
-        });
-      case "key rejected":
-        throw giveUp({
-          kind: "lasting",
-          advice:
-            `The key in ${key.source} is wrong, or its calendar has no Luma Plus: take the key from the ` +
-            `calendar's settings on lu.ma, and set it with ${key.howToSet}.`,
-          isFinal: true,
-        });
+      case "blocked": {
+        const advice = `That is no answer of lu.ma's own. ${SYNC_LATER}${getAddressHint()}`;
+        throw giveUp("passing", advice, { isUnserved: true });
+      }
+      case "key rejected": {
+        const advice =
+          `The key in ${key.source} is wrong, or its calendar has no Luma Plus: take the key from the calendar's ` +
+          `settings on lu.ma, and set it with ${key.howToSet}.`;
+        throw giveUp("lasting", advice, { isFinal: true });
+      }
       case "gone":
-        throw giveUp({
-          kind: "lasting",
-          advice:
-            getAddressHint() ||
+        throw giveUp(
+          "lasting",
+          getAddressHint() ||
             "lu.ma may have moved its API: look for a newer version of this module.",
-        });
-      case "refused":
-        throw giveUp({
-          kind: "lasting",
-          advice: `The same request would be refused again: the answer says why.${getAddressHint()}`,
-        });
+        );
+      case "refused": {
+        const advice = "The same request would be refused again: the answer says why.";
+        throw giveUp("lasting", `${advice}${getAddressHint()}`);
+      }
     }
   }
 }

@@ -3,7 +3,7 @@ import { milliseconds } from "date-fns";
 import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, getOwnMemberships, toShownOrg, type OrgId, type ShownOrg } from "../../orgs/app";
-import type { Dashboard, DashboardEvent } from "../validators";
+import type { DashboardEvent } from "../validators";
 import { mergeByStart, within } from "./boundedReads";
 import { toDashboardEvent } from "./shown";
 
@@ -18,7 +18,7 @@ const LIST_BYTES = 3.5 * 1024 * 1024;
 
 type Period = { from: number; until: number };
 
-export async function readDashboard(ctx: QueryCtx, now: number): Promise<Dashboard> {
+export async function readDashboard(ctx: QueryCtx, now: number) {
   const memberships = await getOwnMemberships(ctx);
   if (memberships === null) return { userOrgEvents: [], otherOrgEvents: [] };
   const ownOrgIds = [...new Set(memberships.map((membership) => membership.orgId))];
@@ -83,11 +83,7 @@ async function readOthers(
 }
 
 /** Without events of organizations that no longer exist. */
-function addTo(
-  list: DashboardList,
-  events: Doc<"events">[],
-  orgs: ReadonlyMap<OrgId, ShownOrg>,
-): void {
+function addTo(list: DashboardList, events: Doc<"events">[], orgs: Map<OrgId, ShownOrg>): void {
   for (const event of events) {
     const org = orgs.get(event.orgId);
     if (org === undefined || list.has(event.lumaEventId)) continue;

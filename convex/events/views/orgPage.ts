@@ -1,7 +1,7 @@
 /** What an organization's page shows. */
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, type OrgId } from "../../orgs/app";
-import type { OrgPage, OrgPageEvent } from "../validators";
+import type { OrgPageEvent } from "../validators";
 import { within } from "./boundedReads";
 import { toOrgPageEvent } from "./shown";
 
@@ -13,11 +13,7 @@ const MAX_BEGUN_LOOKED_AT = 100;
 const FUTURE_BYTES = 8 * 1024 * 1024;
 const BEGUN_BYTES = 5 * 1024 * 1024;
 
-export async function readOrgPage(
-  ctx: QueryCtx,
-  orgId: OrgId,
-  now: number,
-): Promise<OrgPage | null> {
+export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
   const org = await getOrg(ctx, orgId);
   if (org === null) return null;
   const [future, { running, past }] = await Promise.all([
@@ -46,11 +42,7 @@ async function readFuture(ctx: QueryCtx, orgId: OrgId, now: number): Promise<Org
 }
 
 /** Latest first. When all of the events looked at are still running, the past ones lie behind them. */
-async function readBegun(
-  ctx: QueryCtx,
-  orgId: OrgId,
-  now: number,
-): Promise<{ running: OrgPageEvent[]; past: OrgPageEvent[] }> {
+async function readBegun(ctx: QueryCtx, orgId: OrgId, now: number) {
   const begun = ctx.db
     .query("events")
     .withIndex("by_org_status_start", (q) =>
