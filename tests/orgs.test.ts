@@ -253,6 +253,12 @@ describe("getSyncStatus", () => {
     },
   );
 
+  test("comes in pages of 100 unless told otherwise", async () => {
+    for (let i = 0; i < 101; i += 1) await insertOrg(t, { name: `Org ${i}` });
+    const { page, isDone } = await t.query(getSyncStatus, {});
+    expect([page.length, isDone]).toEqual([100, false]);
+  });
+
   test("comes in pages", async () => {
     for (const name of ["a", "b", "c"]) await insertOrg(t, { name });
     const first = await t.query(getSyncStatus, { numItems: 2 });

@@ -9,10 +9,6 @@ import { quote } from "./error";
 
 /** No answer within this time, headers or body, is as good as none. */
 const ANSWER_TIMEOUT_MS = milliseconds({ seconds: 30 });
-/** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
-const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
-const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
-const MAX_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 120 });
 
 export type Attempt = {
   url: URL;
@@ -26,7 +22,7 @@ export type Outcome = { kind: "json"; json: unknown } | Failure;
 
 /** `what` says which host did what, `said` quotes what it wrote; neither holds the key. */
 type Failure = { what: string; said: string; status?: number } & (
-  | { kind: "rate limited"; waitMs: number }
+  | { kind: "rate limited"; retryAfter: string | null }
   /** 401 or 403 in JSON: lu.ma's own word on the key. */
   | { kind: "key rejected" }
   /** 404, 410 or a redirect: following one would hand the key to whatever host it names. */
@@ -94,8 +90,7 @@ function toOutcome(response: Response, body: string, url: URL, key: LumaKey): Ou
     status,
   };
   if (status === 429) {
-    const waitMs = toWait(response.headers.get("retry-after"));
-    return { kind: "rate limited", ...seen, waitMs };
+    return { kind: "rate limited", ...seen, retryAfter: response.headers.get("retry-after") };
   }
   if (status === 404 || status === 410) return { kind: "gone", ...seen };
   if (status >= 500) return { kind: "broken", ...seen };
@@ -131,19 +126,4 @@ function describeError(error: unknown): string {
 /** A runtime's own message may name the URL; who logs in to a proxy by its URL wants that kept quiet. */
 function withoutQuery(message: string): string {
   return message.replace(/\/\/[^/@\s]*@/g, "//").replace(/\?[^\s)"']*/g, "");
-}
-
-/** `Retry-After` is a number of seconds or an HTTP date (RFC 9110, 10.2.3). */
-function toWait(retryAfter: string | null): number {
-  const waitMs = toMilliseconds(retryAfter ?? "");
-  if (Number.isNaN(waitMs)) return RATE_LIMIT_WAIT_MS;
-  return Math.min(Math.max(waitMs, MIN_RATE_LIMIT_WAIT_MS), MAX_RATE_LIMIT_WAIT_MS);
-}
-
-function toMilliseconds(retryAfter: string): number {
-  if (/^\d+(\.\d+)?$/.test(retryAfter)) return Number(retryAfter) * 1_000;
-  // Date.parse makes dates of nearly everything; an HTTP date begins with the day of the week.
-  return /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(retryAfter)
-    ? Date.parse(retryAfter) - Date.now()
-    : NaN;
 }

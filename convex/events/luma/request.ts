@@ -1,10 +1,15 @@
 /** One request to lu.ma: asked again for as long as that may help, then given up with a reason. */
+import { milliseconds } from "date-fns";
 import { getAddressHint } from "./addresses";
 import { attempt, type Attempt } from "./attempt";
 import { CHECK_NETWORK, LumaError, SYNC_LATER, type Consequences } from "./error";
 
 /** Waits before asking again after an answer that may be better next time: 4 attempts in all. */
 const RETRY_WAITS_MS = [1_000, 2_000, 4_000];
+/** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
+const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
+const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
+const MAX_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 120 });
 
 type Kind = Consequences["kind"];
 export type LumaRequest = Attempt & {
@@ -41,7 +46,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
             "The key is rate limited, and something else may be using it: sync again in a few minutes.";
           throw giveUp("passing", advice, { isFinal: true });
         }
-        await pause(outcome.waitMs, deadline);
+        await pause(toRateLimitWait(outcome.retryAfter), deadline);
         break;
       case "broken":
       case "unconnected": {
@@ -77,6 +82,21 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
       }
     }
   }
+}
+
+/** `Retry-After` is a number of seconds or an HTTP date (RFC 9110, 10.2.3). */
+function toRateLimitWait(retryAfter: string | null): number {
+  const waitMs = toMilliseconds(retryAfter ?? "");
+  if (Number.isNaN(waitMs)) return RATE_LIMIT_WAIT_MS;
+  return Math.min(Math.max(waitMs, MIN_RATE_LIMIT_WAIT_MS), MAX_RATE_LIMIT_WAIT_MS);
+}
+
+function toMilliseconds(retryAfter: string): number {
+  if (/^\d+(\.\d+)?$/.test(retryAfter)) return Number(retryAfter) * 1_000;
+  // Date.parse makes dates of nearly everything; an HTTP date begins with the day of the week.
+  return /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(retryAfter)
+    ? Date.parse(retryAfter) - Date.now()
+    : NaN;
 }
 
 /** Waits, unless the time would be up by then. */

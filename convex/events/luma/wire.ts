@@ -28,8 +28,7 @@ const ISO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/
 
 const time = z
   .string("no possible time")
-  .regex(ISO_TIME, "no possible time")
-  .transform((iso) => parseISO(iso))
+  .transform((iso) => (ISO_TIME.test(iso) ? parseISO(iso) : new Date(NaN)))
   .refine(isValid, "no possible time")
   .transform((date) => date.getTime());
 
