@@ -345,13 +345,19 @@ describe("an organization whose action is killed", () => {
     expect(logged().at(-1)).toContain("2 synced, 0 failed");
   });
 
-  test("while descriptions were left is synced", async ({ luma }) => {
-    const t = startKilling("after");
-    const orgId = await insertTwo(t, luma);
-    const result = await settle(t.action(runFullEventSync, {}), luma.activity);
-    expect(result).toEqual({ synced: 2, failed: [], isDone: true });
-    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
-  });
+  test.for([undefined, NOW - 24 * HOUR_MS, NOW + 24 * HOUR_MS])(
+    "is synced again whatever its stamp says (%s), also when only descriptions were left",
+    async (eventsLastSynced, { luma }) => {
+      for (const when of ["before", "after"] as const) {
+        const t = startKilling(when);
+        const orgId = await insertTwo(t, luma);
+        await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsLastSynced }));
+        const result = await settle(t.action(runFullEventSync, {}), luma.activity);
+        expect(result).toMatchObject({ synced: 1, failed: [{ name: "Acme" }], isDone: false });
+        expect((await getOrg(t, orgId)).eventsSyncError).toContain("out of memory");
+      }
+    },
+  );
 
   test("does not overwrite what a later sync has made of it", async ({ luma }) => {
     let t: Engine | undefined;
@@ -530,7 +536,7 @@ describe("a slice", () => {
       {
         name: "events/fullRun:resumeLostSlice",
         state: { kind: "pending" },
-        scheduledTime: Date.now() + SECOND_MS + 12 * MINUTE_MS,
+        scheduledTime: Date.now() + SECOND_MS + HOUR_MS,
       },
       {
         name: "events/sync:runFullEventSync",
@@ -554,7 +560,7 @@ describe("a slice", () => {
     const [, check, queued] = await jobs(t);
     if (!check || !queued) throw new Error("nothing was scheduled");
     await t.run((ctx) => ctx.scheduler.cancel(queued._id));
-    // It gets its turn 11 minutes late, and then dies: the check waits 12 minutes from there.
+    // It gets its turn 59 minutes late: the check waits 12 minutes from there.
     vi.setSystemTime(check.scheduledTime - MINUTE_MS);
     const late = Date.now();
     await settle(t.action(runFullEventSync, queued.args[0] as object));
@@ -581,7 +587,7 @@ describe("a slice", () => {
     const late = await settle(t.action(runFullEventSync, queued.args[0] as object));
     expect(late).toEqual({ synced: 0, failed: [], isDone: false });
     expect(spans).toHaveLength(seen);
-    expect(logged().at(-1)).toContain("came so late that it had been resumed");
+    expect(logged().at(-1)).toContain("came so late that its check had run");
   });
 
   test("that cannot hand over loses nothing", async () => {
@@ -604,6 +610,45 @@ describe("a slice", () => {
     expect(synced).toEqual([0, 1, 2, 3, 0, 1, 2, 3, 4, 5]);
     expect(logged()).toContain("Full lu.ma sync: slice 1 was lost and is resumed.");
     expect(logged().at(-1)).toContain("6 synced");
+  });
+
+  test("that never starts is resumed after an hour", async () => {
+    const spans = stubLuma(() => 29 * SECOND_MS);
+    const t = startEngine(observed().overrides);
+    await insertOrgs(t, 6);
+    await settle(t.action(runFullEventSync, {}));
+    const queued = (await jobs(t)).find(({ name }) => name === "events/sync:runFullEventSync");
+    if (!queued) throw new Error("nothing was scheduled");
+    await t.run((ctx) => ctx.scheduler.cancel(queued._id));
+    const endedAt = Date.now();
+    await passTimeUntil(isRunOver);
+    expect(spans).toHaveLength(6);
+    expect((spans[4]?.begin ?? 0) - endedAt).toBe(SECOND_MS + HOUR_MS);
+  });
+
+  test("whose end was written, but not answered, ends well all the same", async () => {
+    const spans = stubLuma();
+    let failures = 1;
+    const runSlice = withHandler(sync.runFullEventSync, (handler) => {
+      type Call = (...args: unknown[]) => Promise<unknown>;
+      const run = handler as (ctx: object, args: object) => Promise<unknown>;
+      return ((ctx: { runMutation: Call }, args: object) => {
+        const runMutation: Call = async (...call) => {
+          const result = await ctx.runMutation(...call);
+          const isEnd = typeof result === "boolean";
+          if (isEnd && failures-- > 0) throw new Error("the connection was lost");
+          return result;
+        };
+        return run({ ...ctx, runMutation }, args);
+      }) as never;
+    });
+    const t = startEngine({ "events/sync": { ...sync, runFullEventSync: runSlice } });
+    await insertOrgs(t, 2);
+    const result = await settle(t.action(runFullEventSync, {}));
+    expect(result).toEqual({ synced: 2, failed: [], isDone: true });
+    await passTimeUntil(isRunOver);
+    expect(spans).toHaveLength(2);
+    expect(runLog().at(-1)).toContain("2 synced, 0 failed, in 1 slice(s)");
   });
 
   test.for<[string, string, object, string]>([
@@ -661,7 +706,7 @@ describe("a slice", () => {
     revive();
     expect(await settle(stuck)).toMatchObject({ isDone: false });
     await passTimeUntil(isRunOver);
-    expect(logged().join()).toContain("came so late that it had been resumed; it ends here");
+    expect(logged().join()).toContain("came so late that its check had run; it ends here");
     expect(slicesSeen).toHaveLength(3);
     expect(spans.filter((span) => span.key === keyOf(5))).toHaveLength(1);
   });
@@ -807,7 +852,7 @@ describe("an outage of lu.ma's", () => {
     expect(first).toMatchObject({ synced: 2, isDone: false });
     expect(first.failed).toHaveLength(5);
     expect(logged().at(-1)).toBe(
-      "Full lu.ma sync, round 1 done: 5 failed in passing, 3 not tried, because lu.ma did not serve 5 " +
+      "Full lu.ma sync, round 1 done: 5 failed in passing, 3 not tried in round 1, because lu.ma did not serve 5 " +
         "organizations in a row. They are synced again in 30 minutes.",
     );
     const before = spans.length;
@@ -825,7 +870,7 @@ describe("an outage of lu.ma's", () => {
     await passTimeUntil(isRunOver);
     expect(spans).toHaveLength(3 * 5 * 4);
     expect(runLog().at(-1)).toContain(
-      "Full lu.ma sync done: 0 synced, 5 failed, 7 not tried, because lu.ma did not serve 5 organizations in a " +
+      "Full lu.ma sync done: 0 synced, 5 failed, 7 not tried in round 3, because lu.ma did not serve 5 organizations in a " +
         "row, in 3 slice(s)",
     );
     // Each round began with those that the rounds before had not come to.
@@ -842,7 +887,7 @@ describe("an outage of lu.ma's", () => {
     await passTimeUntil(() => runLog().some((line) => line.includes("round 1 done")));
     expect(slicesSeen.length).toBeGreaterThan(1);
     expect(spans).toHaveLength(5 * 4);
-    expect(runLog().at(-1)).toContain("5 failed in passing, 3 not tried");
+    expect(runLog().at(-1)).toContain("5 failed in passing, 3 not tried in round 1");
   });
 
   test.for<[string, Answer, boolean]>([

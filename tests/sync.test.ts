@@ -23,6 +23,8 @@ import { failureOf, NOW, reasonOf, syncOrg, test } from "./support/fixtures";
 import { failure, OLDER_PATH, status, type Answer, type LumaServer } from "./support/lumaServer";
 
 const MINUTE_MS = 60_000;
+/** 150 kB. */
+const LARGE = "語".repeat(50_000);
 const KEY = "secret-4711";
 
 async function connectedOrg(t: Engine, name = "Acme", lumaApiKey = KEY) {
@@ -381,6 +383,27 @@ describe("a sync that fails", () => {
     );
   });
 
+  test("writes its reason down at the third try", async ({ luma }) => {
+    let failures = 2;
+    const t = startEngine({
+      "events/mutations": {
+        ...eventMutations,
+        recordSyncError: failing(eventMutations.recordSyncError, () => failures-- > 0),
+      },
+    });
+    const orgId = await connectedOrg(t);
+    const reason = await reasonOf(syncOrg(t, luma, orgId));
+    expect((await getOrg(t, orgId)).eventsSyncError).toBe(reason);
+  });
+
+  test("names the organization no longer than a log line can bear", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t, "long ".repeat(1_000));
+    const reason = await reasonOf(syncOrg(t, luma, orgId));
+    expect(reason).toContain("rejected the API key");
+    expect(reason.length).toBeLessThan(1_000);
+  });
+
   test("tells its reason also when that cannot be written down", async ({ luma }) => {
     vi.spyOn(console, "error").mockReturnValue();
     const t = startEngine({
@@ -702,6 +725,31 @@ describe("two syncs of one organization at once", () => {
     expect(await getOrg(t, orgId)).not.toHaveProperty("eventsLastSynced");
   });
 
+  test("the earlier one that was overtaken between its writes and its removals removes nothing", async ({
+    luma,
+  }) => {
+    let writes = 0;
+    const upsertEvents = withHandler(eventMutations.upsertEvents, (handler) => (...args) => {
+      writes += 1;
+      return handler(...args);
+    });
+    const t = startEngine({ "events/mutations": { ...eventMutations, upsertEvents } });
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, wireEvents(3));
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", name: "Renamed" })]);
+    const earlier = t.action(internal.events.sync.syncOrgEvents, { orgId });
+    await passTimeUntil(() => writes === 2, luma.activity);
+    await beginSync(t, orgId);
+    expect(await settle(earlier, luma.activity)).toMatchObject({
+      updated: 1,
+      removed: 0,
+      isOvertaken: true,
+    });
+    const statuses = [...(await storedEvents(t)).values()].map(({ status }) => status);
+    expect(statuses).toEqual(["listed", "listed", "listed"]);
+  });
+
   test("no time stamp stops a sync, not even one in the future", async ({ luma }) => {
     const t = startEngine();
     const orgId = await connectedOrg(t);
@@ -757,7 +805,7 @@ describe("a sync's writes", () => {
       },
     });
     const orgId = await connectedOrg(t);
-    const long = { description: "語".repeat(50_000) };
+    const long = { description: LARGE };
     luma.setCalendar(
       KEY,
       wireEvents(30, () => long),
@@ -796,5 +844,47 @@ describe("a sync's writes", () => {
     expect(message).toContain('"Acme" was not synced: 7 minutes 30 after it began');
     expect((await storedEvents(t)).size).toBe(200);
     expect(await getOrg(t, orgId)).not.toHaveProperty("eventsLastSynced");
+  });
+
+  test("are given up when events are left to remove by then", async ({ luma }) => {
+    let isSlow = false;
+    const slow = withHandler(eventMutations.markEventsRemoved, (handler) => {
+      return (async (...args: never[]) => {
+        if (isSlow) vi.setSystemTime(Date.now() + 8 * MINUTE_MS);
+        return (await handler(...args)) as unknown;
+      }) as never;
+    });
+    const t = startEngine({ "events/mutations": { ...eventMutations, markEventsRemoved: slow } });
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, wireEvents(150));
+    await syncOrg(t, luma, orgId);
+    luma.setCalendar(KEY, []);
+    isSlow = true;
+    expect(await failureOf(syncOrg(t, luma, orgId))).toMatchObject({ kind: "passing" });
+    const removed = [...(await storedEvents(t)).values()].filter((e) => e.status === "removed");
+    expect(removed).toHaveLength(100);
+  });
+
+  test("stay within Convex's limits also when events come back into the window that were stored outside of it", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const ids = Array.from({ length: 80 }, (_, i) => `evt-${i}`);
+    await t.run(async (ctx) => {
+      for (const lumaEventId of ids) {
+        const event = aMirroredEvent({ lumaEventId, startAt: NOW - 40 * DAY_MS });
+        await ctx.db.insert("events", { ...event, orgId, syncedAt: 0, description: LARGE });
+      }
+    });
+    luma.setCalendar(
+      KEY,
+      wireEvents(80, () => ({ visibility: "private" })),
+    );
+    const startedAt = Date.now();
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 80 });
+    // 12 MB at 1 MiB a second.
+    expect(Date.now() - startedAt).toBeGreaterThan(11_000);
+    expect((await storedEvents(t)).get("evt-7")?.description).toBe(LARGE);
   });
 });

@@ -8,7 +8,6 @@ import type { Doc } from "../_generated/dataModel";
 import type { ActionCtx } from "../_generated/server";
 import { toShownOrg, type Org } from "../orgs/app";
 import type { LumaKey } from "../orgs/lumaKey";
-import type { Batch } from "./changes";
 import type { LumaAddress } from "./luma/addresses";
 import { LumaError } from "./luma/error";
 import { pause } from "./luma/request";
@@ -20,14 +19,13 @@ import type { EventDescription } from "./validators";
 /** 100 a sync, 300 ms apart: a key has 200 requests a minute for all who use it. */
 const MAX_ASKED_FOR = 100;
 const REQUEST_PAUSE_MS = 300;
+/** Of descriptions that wait to be written together. */
 const MAX_BATCH_BYTES = 256 * 1024;
 
 /** An event whose description may be asked for: stored, or about to be. */
 export type Candidate = Pick<Doc<"events">, "lumaEventId" | "startAt" | "endAt" | "status"> & {
   /** What is stored; absent when it was not asked for yet. */
   description?: string;
-  /** Of the whole document. */
-  bytes: number;
 };
 
 /**
@@ -49,32 +47,34 @@ export async function syncDescriptions(
   candidates: Candidate[],
 ): Promise<{ described: number; note: string }> {
   const { org, syncNumber, deadline } = sync;
-  let batch: Batch<EventDescription> = { items: [], bytes: 0 };
+  let batch: EventDescription[] = [];
+  let batchBytes = 0;
   let described = 0;
   const writeBatch = async () => {
-    const { items, bytes } = batch;
-    batch = { items: [], bytes: 0 };
-    if (items.length === 0) return;
-    const write = { orgId: org._id, descriptions: items, syncNumber };
-    described += await writeSlowly(bytes, () =>
-      ctx.runMutation(internal.events.mutations.describeEvents, write),
-    );
+    const descriptions = batch;
+    batch = [];
+    batchBytes = 0;
+    const writes = writeSlowly(descriptions, (descriptions) => {
+      const args = { orgId: org._id, descriptions, syncNumber };
+      return ctx.runMutation(internal.events.mutations.describeEvents, args);
+    });
+    for await (const result of writes) described += result.described;
   };
 
   let askedFor = 0;
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
-    for (const { lumaEventId, description: stored, bytes } of candidates) {
+    for (const { lumaEventId, description: stored } of candidates) {
       if (askedFor > 0) await pause(REQUEST_PAUSE_MS, deadline);
       askedFor += 1;
       const fetched = await fetchLumaDescription(lumaEventId, sync);
       // One that cannot be fetched counts as asked for, or a hundred such would keep all others waiting for ever.
       const description = fetched ?? stored ?? "";
       if (description === stored) continue;
-      const newBytes = bytes + getConvexSize(description);
-      if (batch.bytes + newBytes > MAX_BATCH_BYTES) await writeBatch();
-      batch.items.push({ lumaEventId, description });
-      batch.bytes += newBytes;
+      const bytes = getConvexSize(description);
+      if (batchBytes + bytes > MAX_BATCH_BYTES) await writeBatch();
+      batch.push({ lumaEventId, description });
+      batchBytes += bytes;
     }
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;

@@ -7,10 +7,10 @@ import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type ActionCtx, type MutationCtx } from "../_generated/server";
-import { getOrg, orgId, toShownOrg, type Org, type OrgId } from "../orgs/app";
+import { getOrg, orgId, toShownOrg, type OrgId } from "../orgs/app";
 import { begin, lookUp, repeated, sleep, type Begun } from "./pacing";
 import { recordFailure, toFailure, type FailureData } from "./reasons";
-import { listSome, toLogLine } from "./text";
+import { listSome, toLogItem, toLogLine } from "./text";
 import type { SyncResult } from "./validators";
 
 // The time budget. No action works longer than 10 minutes: a slice takes organizations on for 2, and the last one's
@@ -22,8 +22,10 @@ export const FETCH_MS = milliseconds({ minutes: 7 });
 export const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 const SLICE_TAKES_ON_MS = milliseconds({ minutes: 2 });
 const CONVEX_MARGIN_MS = milliseconds({ seconds: 150 });
-/** When a slice that has not ended counts as lost. */
+/** When a slice that has started and not ended counts as lost. */
 const LOST_AFTER_MS = SLICE_TAKES_ON_MS + SYNC_MS + CONVEX_MARGIN_MS;
+/** When a slice that has not started counts as lost; until then it may stand in a queue. */
+const LOST_IN_QUEUE_AFTER_MS = milliseconds({ hours: 1 });
 const MAX_TRIES = 3;
 /** Between the end of one organization's sync and the start of the next one's. */
 const ORG_PAUSE_MS = milliseconds({ seconds: 1 });
@@ -130,7 +132,10 @@ export async function runSlice(
   return { synced, failed, isDone };
 }
 
-/** All organizations that have a lu.ma key, in a stable order; one whose key changes meanwhile may be found twice. */
+/**
+ * All organizations that have a lu.ma key, in a stable order, each once. One whose key changes just now may be missed
+ * until the next run.
+ */
 async function findOrgs(ctx: ActionCtx): Promise<OrgId[]> {
   type Found = { page: { _id: OrgId }[]; isDone: boolean; continueCursor: string };
   const orgIds = new Set<OrgId>();
@@ -150,7 +155,6 @@ type Outcome = "synced" | "neither" | (FailureData & { name: string });
 
 /** In an action of its own, so that its memory, its time and its crash are its own. Never throws. */
 async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId): Promise<Outcome> {
-  const beganAt = Date.now();
   let begun: Begun;
   try {
     begun = await begin(ctx, orgId);
@@ -168,22 +172,14 @@ async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId): Promise<Outcome> {
     let failure = toFailure(error, name);
     if (!(error instanceof ConvexError)) {
       // Its action was killed, and could not write down why.
-      const org = await lookUpForRun(ctx, orgId);
-      if ((org?.eventsLastSynced ?? 0) >= beganAt) return "synced";
+      const org = await lookUp(ctx, orgId).catch(() => {
+        console.error(`Full lu.ma sync: the organization ${orgId} could not be looked up.`);
+        return null;
+      });
       failure = await recordFailure(ctx, { orgId, syncNumber }, toFailure(error, name, org));
     }
     const isOver = failure.kind === "ended" || failure.kind === "overtaken";
     return isOver ? "neither" : { ...failure, name };
-  }
-}
-
-/** What is said of a failure quotes Convex only when the key is known, which must not be in it. */
-async function lookUpForRun(ctx: ActionCtx, orgId: OrgId): Promise<Org | null> {
-  try {
-    return await lookUp(ctx, orgId);
-  } catch {
-    console.error(`Full lu.ma sync: the organization ${orgId} could not be looked up.`);
-    return null;
   }
 }
 
@@ -220,7 +216,7 @@ export const armCheck = internalMutation({
   args: { progress: runProgress, tries: v.number(), checkId: v.optional(checkOnSlice) },
   returns: v.union(checkOnSlice, v.null()),
   handler: async (ctx, { checkId, ...slice }): Promise<CheckId | null> => {
-    if (checkId !== undefined && !(await disarmCheck(ctx, checkId))) return null;
+    if (checkId !== undefined && (await disarmCheck(ctx, checkId)) !== "pending") return null;
     return await scheduleCheck(ctx, LOST_AFTER_MS, slice);
   },
 });
@@ -233,21 +229,22 @@ export const endSlice = internalMutation({
   args: { checkId: checkOnSlice, next: v.union(nextSlice, v.null()) },
   returns: v.boolean(),
   handler: async (ctx, { checkId, next }) => {
-    if (!(await disarmCheck(ctx, checkId))) return false;
-    if (next !== null)
-      await scheduleSlice(ctx, next.delayMs, { progress: next.progress, tries: 1 });
+    const state = await disarmCheck(ctx, checkId);
+    // By this same call, whose answer was lost the first time.
+    if (state === "canceled") return true;
+    if (state !== "pending") return false;
+    if (next === null) return true;
+    await scheduleSlice(ctx, next.delayMs, { progress: next.progress, tries: 1 });
     return true;
   },
 });
 
-async function disarmCheck(ctx: MutationCtx, checkId: CheckId): Promise<boolean> {
+/** Cancels the check if it is pending, and returns the state that it was in. */
+async function disarmCheck(ctx: MutationCtx, checkId: CheckId) {
   const check = await ctx.db.system.get("_scheduled_functions", checkId);
-  if (check?.state.kind === "pending") {
-    await ctx.scheduler.cancel(checkId);
-    return true;
-  }
-  console.log("Full lu.ma sync: a slice came so late that it had been resumed; it ends here.");
-  return false;
+  if (check?.state.kind === "pending") await ctx.scheduler.cancel(checkId);
+  else console.log("Full lu.ma sync: a slice came so late that its check had run; it ends here.");
+  return check?.state.kind;
 }
 
 /**
@@ -275,7 +272,7 @@ export const resumeLostSlice = internalMutation({
 type SliceToRun = { progress: RunProgress; tries: number };
 
 async function scheduleSlice(ctx: MutationCtx, delayMs: number, slice: SliceToRun): Promise<void> {
-  const checkId = await scheduleCheck(ctx, delayMs + LOST_AFTER_MS, slice);
+  const checkId = await scheduleCheck(ctx, delayMs + LOST_IN_QUEUE_AFTER_MS, slice);
   const args = { slice: { ...slice, checkId } };
   await ctx.scheduler.runAfter(delayMs, internal.events.sync.runFullEventSync, args);
 }
@@ -288,7 +285,7 @@ async function describePosition(ctx: MutationCtx, { remaining }: RunProgress): P
   if (remaining === null) return "at the start of the run";
   const [next, ...others] = remaining.flat();
   const org = next === undefined ? null : await getOrg(ctx, next);
-  const name = org === null ? "(deleted)" : toShownOrg(org).name;
+  const name = org === null ? "(deleted)" : toLogItem(toShownOrg(org).name);
   return `at the organization "${name}" (${next}), with ${others.length + 1} organizations left`;
 }
 
@@ -304,7 +301,7 @@ function describeEnd(progress: RunProgress, nextInMs: number | undefined): strin
   const left =
     notTried === 0
       ? ""
-      : `, ${notTried} not tried, because lu.ma did not serve ${MAX_UNSERVED_IN_A_ROW} organizations in a row`;
+      : `, ${notTried} not tried in round ${progress.round}, because lu.ma did not serve ${MAX_UNSERVED_IN_A_ROW} organizations in a row`;
   if (nextInMs !== undefined) {
     const minutes = nextInMs / milliseconds({ minutes: 1 });
     return (

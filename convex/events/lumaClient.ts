@@ -107,7 +107,7 @@ async function fetchPage(
     {
       kind: "lasting",
       advice:
-        getAddressHint() ||
+        getAddressHint().trim() ||
         "lu.ma may have changed its API: look for a newer version of this module.",
     },
   );

@@ -3,54 +3,68 @@ import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { getOrg, orgId, patchOrg, requireOrg, toShownOrg, type Org, type OrgId } from "../orgs/app";
+import { getOrg, orgId, patchOrg, toShownOrg, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
-import { MAX_WRITE_BYTES } from "./pacing";
+import { MAX_WRITE_BYTES, WriteBudget } from "./pacing";
 import { forgetTurns, requireTurn } from "./turns";
 import {
   eventDescription,
   mirroredEvent,
   pick,
-  upsertCounts,
+  upsertResult,
+  written,
   type MirroredEvent,
-  type UpsertCounts,
+  type UpsertResult,
 } from "./validators";
 import { within } from "./views/boundedReads";
 
 /**
  * The number of the sync that writes, from turns.ts. With it, nothing is written once that sync is ended or overtaken
- * (ConvexError with FailureData); without it, the mutation always writes.
+ * (ConvexError with FailureData), and no more than 1 MiB of documents: `written` says how far it came. Without it, the
+ * mutation writes everything, whatever sync is running.
  */
 const syncNumber = v.optional(v.number());
 
 /**
  * Writes the organization's events that differ from what is stored, looked up by their lu.ma ids: inserts new ones,
  * updates changed ones (a field that lu.ma cleared is cleared here too), and leaves the others untouched. Descriptions
- * and the app's own fields stay. The caller keeps within Convex's limits; 100 events and 1 MiB are well inside.
+ * and the app's own fields stay. Without a sync, the caller keeps within Convex's limits.
  *
  * @throws ConvexError when there is no such organization.
  */
 export const upsertEvents = internalMutation({
   args: { orgId, events: v.array(mirroredEvent), syncNumber },
-  returns: upsertCounts,
+  returns: upsertResult,
   handler: async (ctx, { orgId, events, syncNumber }) => {
-    await requireMayWrite(ctx, orgId, syncNumber);
-    const counts: UpsertCounts = { inserted: 0, updated: 0, unchanged: 0 };
-    for (const event of events) counts[await upsertEvent(ctx, orgId, event)] += 1;
-    return counts;
+    await requireTurn(ctx, orgId, syncNumber);
+    const result: UpsertResult = { inserted: 0, updated: 0, unchanged: 0 };
+    const budget = new WriteBudget(syncNumber);
+    for (const event of events) {
+      const outcome = await upsertEvent(ctx, orgId, event, budget);
+      if (outcome === "left") break;
+      result[outcome] += 1;
+    }
+    const done = result.inserted + result.updated + result.unchanged;
+    return syncNumber === undefined ? result : { ...result, written: budget.toWritten(done) };
   },
 });
 
-async function upsertEvent(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent) {
+async function upsertEvent(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  event: MirroredEvent,
+  budget: WriteBudget,
+) {
   const stored = await findEvent(ctx, orgId, event.lumaEventId);
+  if (stored !== null && isSameEvent(stored, event)) return "unchanged";
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
-  const fields = { ...pick(mirroredEvent, event), syncedAt: Date.now() };
+  const fields = { ...pick(mirroredEvent, event), orgId, syncedAt: Date.now() };
+  if (!budget.spend({ ...stored, ...fields })) return "left";
   if (stored === null) {
-    await ctx.db.insert("events", { ...fields, orgId });
+    await ctx.db.insert("events", fields);
     return "inserted";
   }
-  if (isSameEvent(stored, event)) return "unchanged";
   await ctx.db.patch("events", stored._id, fields);
   return "updated";
 }
@@ -63,17 +77,21 @@ async function upsertEvent(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent)
  */
 export const markEventsRemoved = internalMutation({
   args: { orgId, eventIds: v.array(v.id("events")), syncNumber },
-  returns: v.number(),
+  returns: v.object({ removed: v.number(), written }),
   handler: async (ctx, { orgId, eventIds, syncNumber }) => {
-    await requireMayWrite(ctx, orgId, syncNumber);
-    let removed = 0;
+    await requireTurn(ctx, orgId, syncNumber);
+    const budget = new WriteBudget(syncNumber);
+    let [removed, done] = [0, 0];
     for (const eventId of eventIds) {
       const event = await ctx.db.get("events", eventId);
-      if (event?.orgId !== orgId || event.status === "removed") continue;
-      await ctx.db.patch("events", eventId, { status: "removed", syncedAt: Date.now() });
-      removed += 1;
+      if (event?.orgId === orgId && event.status !== "removed") {
+        if (!budget.spend(event)) break;
+        await ctx.db.patch("events", eventId, { status: "removed", syncedAt: Date.now() });
+        removed += 1;
+      }
+      done += 1;
     }
-    return removed;
+    return { removed, written: budget.toWritten(done) };
   },
 });
 
@@ -85,18 +103,22 @@ export const markEventsRemoved = internalMutation({
  */
 export const describeEvents = internalMutation({
   args: { orgId, descriptions: v.array(eventDescription), syncNumber },
-  returns: v.number(),
+  returns: v.object({ described: v.number(), written }),
   handler: async (ctx, { orgId, descriptions, syncNumber }) => {
-    await requireMayWrite(ctx, orgId, syncNumber);
-    let described = 0;
+    await requireTurn(ctx, orgId, syncNumber);
+    const budget = new WriteBudget(syncNumber);
+    let [described, done] = [0, 0];
     for (const { lumaEventId, description } of descriptions) {
       const stored = await findEvent(ctx, orgId, lumaEventId);
-      if (stored?.status !== "listed" || stored.description === description) continue;
-      await ctx.db.patch("events", stored._id, { description, syncedAt: Date.now() });
-      // A first answer that is empty says only that lu.ma was asked.
-      if ((stored.description ?? "") !== description) described += 1;
+      if (stored?.status === "listed" && stored.description !== description) {
+        if (!budget.spend({ ...stored, description })) break;
+        await ctx.db.patch("events", stored._id, { description, syncedAt: Date.now() });
+        // A first answer that is empty says only that lu.ma was asked.
+        if ((stored.description ?? "") !== description) described += 1;
+      }
+      done += 1;
     }
-    return described;
+    return { described, written: budget.toWritten(done) };
   },
 });
 
@@ -116,7 +138,7 @@ export const updateOrgSyncTimestamp = internalMutation({
   args: { orgId, timestamp: v.number(), syncNumber },
   returns: v.null(),
   handler: async (ctx, { orgId, timestamp, syncNumber }) => {
-    await requireMayWrite(ctx, orgId, syncNumber);
+    await requireTurn(ctx, orgId, syncNumber);
     await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: undefined });
     return null;
   },
@@ -131,22 +153,16 @@ export const recordSyncError = internalMutation({
   args: { orgId, reason: v.string(), syncNumber },
   returns: v.null(),
   handler: async (ctx, { orgId, reason, syncNumber }) => {
-    const org = await requireMayWrite(ctx, orgId, syncNumber);
+    const org = await requireTurn(ctx, orgId, syncNumber);
     // A failure that lasts is not written every day: that would re-run every query that reads the organization.
     if (org.eventsSyncError !== reason) await patchOrg(ctx, orgId, { eventsSyncError: reason });
     return null;
   },
 });
 
-async function requireMayWrite(ctx: QueryCtx, orgId: OrgId, syncNumber?: number): Promise<Org> {
-  return syncNumber === undefined
-    ? await requireOrg(ctx, orgId)
-    : await requireTurn(ctx, orgId, syncNumber);
-}
-
 /** What one batch deletes at most, beside 1 MiB. */
 const MAX_DELETED = 500;
-const DELETE_PAUSE_MS = 1_000;
+const PAUSE_MS = 1_000;
 
 /**
  * Deletes all events of an organization that was deleted or disconnected for good, and what its syncs left. Goes on by
@@ -172,12 +188,11 @@ export const deleteOrgEvents = internalMutation({
     const budget = { documents: MAX_DELETED, bytes: MAX_WRITE_BYTES };
     for await (const event of within(budget, events())) batch.push(event._id);
     for (const eventId of batch) await ctx.db.delete("events", eventId);
-    if ((await events().first()) === null) {
-      await forgetTurns(ctx, orgId);
-      return null;
+    if ((await events().first()) === null) await forgetTurns(ctx, orgId);
+    else {
+      const rest = { orgId, isContinuation: true };
+      await ctx.scheduler.runAfter(PAUSE_MS, internal.events.mutations.deleteOrgEvents, rest);
     }
-    const rest = { orgId, isContinuation: true };
-    await ctx.scheduler.runAfter(DELETE_PAUSE_MS, internal.events.mutations.deleteOrgEvents, rest);
     return null;
   },
 });

@@ -1,5 +1,5 @@
 /** What the sync reads, and what visitors and members see. Only `listed` events reach a public query. */
-import { getDocumentSize, v } from "convex/values";
+import { v } from "convex/values";
 import { internalQuery, query } from "../_generated/server";
 import { orgId, paginateOrgsWithKey, toShownOrg } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
@@ -85,10 +85,6 @@ export const getStoredWindow = internalQuery({
         q.eq("orgId", orgId).gt("startAt", after).lt("startAt", before),
       )
       .paginate({ cursor, numItems: WINDOW_PAGE_EVENTS, maximumBytesRead: PAGE_BYTES });
-    const events = page.map((event) => ({
-      ...pick(comparedEvent, event),
-      bytes: getDocumentSize(event),
-    }));
-    return { page: events, isDone, continueCursor };
+    return { page: page.map((event) => pick(comparedEvent, event)), isDone, continueCursor };
   },
 });

@@ -6,6 +6,7 @@ import { toShownOrg, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey } from "../orgs/lumaKey";
 import { LumaError, quote } from "./luma/error";
 import { repeated } from "./pacing";
+import { toLogItem } from "./text";
 
 /** The data of the module's own ConvexErrors in a sync. */
 export type FailureData = {
@@ -39,7 +40,7 @@ export function outOfTime(org: Org): ConvexError<FailureData> {
 }
 
 function notSynced(name: string, what: string): string {
-  return `Organization "${name}" was not synced: ${what}`;
+  return `Organization "${toLogItem(name)}" was not synced: ${what}`;
 }
 
 /** Errors that are not a sync's own have their sentence for data: no such organization, no key. */

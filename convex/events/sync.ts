@@ -5,13 +5,7 @@ import { internal } from "../_generated/api";
 import { internalAction, type ActionCtx } from "../_generated/server";
 import { orgId, toShownOrg, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey, type LumaKey } from "../orgs/lumaKey";
-import {
-  compareStored,
-  startComparison,
-  toRemovalBatches,
-  toUpsertBatches,
-  type Comparison,
-} from "./changes";
+import { compareStored, getNew, getToWrite, startComparison, type Comparison } from "./changes";
 import { selectCandidates, syncDescriptions, type Candidate } from "./descriptions";
 import { FETCH_MS, runSlice, sliceArgs, sliceResult, SYNC_MS, type SliceResult } from "./fullRun";
 import { LumaError, withoutKey } from "./luma/error";
@@ -27,7 +21,6 @@ import {
   type ComparedEvent,
   type SyncCounts,
   type SyncResult,
-  type UpsertCounts,
 } from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
@@ -119,7 +112,7 @@ async function compareWithStored(
   window: { after: number; before: number },
 ): Promise<{ comparison: Comparison; candidates: Candidate[] }> {
   const now = Date.now();
-  const comparison = startComparison(orgId, listing);
+  const comparison = startComparison(listing);
   let candidates: Candidate[] = [];
   let cursor: string | null = null;
   for (;;) {
@@ -132,10 +125,8 @@ async function compareWithStored(
     if (stored.isDone) break;
     cursor = stored.continueCursor;
   }
-  const added = [...comparison.toWrite.values()].flatMap(({ event, bytes, isNew }) =>
-    isNew ? [{ ...event, bytes }] : [],
-  );
-  return { comparison, candidates: selectCandidates([...candidates, ...added], now) };
+  candidates = selectCandidates([...candidates, ...getNew(comparison)], now);
+  return { comparison, candidates };
 }
 
 async function writeChanges(
@@ -144,27 +135,27 @@ async function writeChanges(
   comparison: Comparison,
   counts: SyncCounts,
 ): Promise<void> {
-  const orgId = org._id;
+  const sync = { orgId: org._id, syncNumber };
   const requireTime = () => {
     if (Date.now() >= startedAt + SYNC_MS) throw outOfTime(org);
   };
-  for (const { items: events, bytes } of toUpsertBatches(comparison)) {
+  const upserts = writeSlowly(getToWrite(comparison), async (events) => {
     requireTime();
-    const batch = { orgId, events, syncNumber };
-    const written: UpsertCounts = await writeSlowly(bytes, () =>
-      ctx.runMutation(internal.events.mutations.upsertEvents, batch),
-    );
-    counts.inserted += written.inserted;
-    counts.updated += written.updated;
-    counts.unchanged += written.unchanged;
+    return await ctx.runMutation(internal.events.mutations.upsertEvents, { ...sync, events });
+  });
+  for await (const { inserted, updated, unchanged } of upserts) {
+    counts.inserted += inserted;
+    counts.updated += updated;
+    counts.unchanged += unchanged;
   }
-  for (const { items: eventIds, bytes } of toRemovalBatches(comparison)) {
+  const removals = writeSlowly([...comparison.gone], async (eventIds) => {
     requireTime();
-    const batch = { orgId, eventIds, syncNumber };
-    counts.removed += await writeSlowly(bytes, () =>
-      ctx.runMutation(internal.events.mutations.markEventsRemoved, batch),
-    );
-  }
+    return await ctx.runMutation(internal.events.mutations.markEventsRemoved, {
+      ...sync,
+      eventIds,
+    });
+  });
+  for await (const { removed } of removals) counts.removed += removed;
 }
 
 function describeSync(orgId: OrgId, org: Org | null, counts: SyncCounts, notes: string[]): string {

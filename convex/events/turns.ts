@@ -8,6 +8,7 @@ import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated
 import { getOrg, orgId, requireOrg, toShownOrg, type Org, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import type { FailureData } from "./reasons";
+import { toLogItem } from "./text";
 
 /**
  * Begins a sync of an organization and returns its number and the organization's name. From now on no sync that began
@@ -27,8 +28,8 @@ export const beginSync = internalMutation({
       );
     }
     const turns = await getTurns(ctx, orgId);
-    // Beyond any number given out before deleteOrgEvents deleted the document; from there on they are counted.
-    const syncNumber = turns === null ? Date.now() : turns.lastNumber + 1;
+    // A new document begins where no number was before that deleteOrgEvents forgot; from there on they are counted.
+    const syncNumber = turns === null ? Date.now() + Math.random() : turns.lastNumber + 1;
     if (turns === null) await ctx.db.insert("eventSyncs", { orgId, lastNumber: syncNumber });
     else await ctx.db.patch("eventSyncs", turns._id, { lastNumber: syncNumber });
     return { syncNumber, name };
@@ -43,14 +44,16 @@ export async function endTurns(ctx: MutationCtx, orgId: OrgId): Promise<void> {
 }
 
 /**
- * The organization, for the sync that may write.
+ * The organization, for the sync with this number; without one, for whoever writes.
  *
- * @throws ConvexError with FailureData, "overtaken" or "ended", when the sync with this number may not write any more.
+ * @throws ConvexError when there is no such organization or, with FailureData, "overtaken" or "ended", when the sync may
+ * not write any more.
  */
-export async function requireTurn(ctx: QueryCtx, orgId: OrgId, syncNumber: number): Promise<Org> {
+export async function requireTurn(ctx: QueryCtx, orgId: OrgId, syncNumber?: number): Promise<Org> {
+  if (syncNumber === undefined) return await requireOrg(ctx, orgId);
   const [org, turns] = await Promise.all([getOrg(ctx, orgId), getTurns(ctx, orgId)]);
   if (org === null) throw orgWasDeleted(orgId);
-  const { name } = toShownOrg(org);
+  const name = toLogItem(toShownOrg(org).name);
   if (!hasLumaKey(org)) {
     throw ended(`Organization "${name}" was disconnected from lu.ma while it was being synced.`);
   }

@@ -26,11 +26,10 @@ export const mirroredEvent = mirrored.extend({
 });
 export type MirroredEvent = Infer<typeof mirroredEvent>;
 
-/** A stored event as a sync compares it. The app's own fields count only by the size of the document. */
+/** A stored event as a sync compares it. */
 export const comparedEvent = mirrored.extend({
   ...storedEvent.pick("status", "description").fields,
   _id: v.id("events"),
-  bytes: v.number(),
 });
 export type ComparedEvent = Infer<typeof comparedEvent>;
 
@@ -78,7 +77,13 @@ export const upsertCounts = v.object({
   updated: v.number(),
   unchanged: v.number(),
 });
-export type UpsertCounts = Infer<typeof upsertCounts>;
+
+/** How far a mutation came with the items that it was given, and the size of the documents that it wrote. */
+export const written = v.object({ done: v.number(), bytes: v.number() });
+export type Written = Infer<typeof written>;
+
+export const upsertResult = upsertCounts.extend({ written: v.optional(written) });
+export type UpsertResult = Infer<typeof upsertResult>;
 
 export const syncCounts = v.object({
   /** Distinct valid events in lu.ma's listing. */

@@ -73,7 +73,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
       case "gone":
         throw giveUp(
           "lasting",
-          getAddressHint() ||
+          getAddressHint().trim() ||
             "lu.ma may have moved its API: look for a newer version of this module.",
         );
       case "refused": {

@@ -13,7 +13,10 @@ const MAX_EVENTS = 50;
 // organizations and of ones that no longer exist.
 const MAX_OWN_LOOKED_AT = 1_000;
 const MAX_OTHERS_LOOKED_AT = 400;
-/** For each list; with one event of each of 50 organizations read ahead, the two stay below 16 MiB. */
+/**
+ * For each list; with one of this module's largest events read ahead for each of 50 organizations, the two stay below 16 MiB by
+ * 2 MiB, which is for the organizations' own documents: 20 kB each.
+ */
 const LIST_BYTES = 3.5 * 1024 * 1024;
 
 type Period = { from: number; until: number };
