@@ -116,13 +116,13 @@ export const cleanUp = internalMutation({ args: {}, returns: v.null(), handler: 
 
 /** The README's example of a mutation in which an organization's own admin connects its calendar. */
 function connectCalendar(): string {
-  const example = /```ts\n(export const connectCalendar.*?)```/s.exec(
+  const example = /```ts\n(\/\/ .*?export const connectCalendar.*?)```/s.exec(
     read(join(PROJECT, "README.md")),
   )?.[1];
   if (example === undefined) throw new Error("the README has no such example");
   return `import { ConvexError, v } from "convex/values";
 import { mutation } from "./_generated/server";
-import { getOwnMemberships } from "./orgs/app";
+import { getOwnMemberships, orgId } from "./orgs/app";
 import { configureLuma } from "./orgs/lumaConfig";
 ${example}`;
 }

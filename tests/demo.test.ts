@@ -3,7 +3,7 @@ import { showAll, tryKey } from "./demo";
 import { aWireEvent } from "./support/builders";
 import { settle } from "./support/clock";
 import { NOW, test } from "./support/fixtures";
-import { failure, status, type LumaServer } from "./support/lumaServer";
+import { cutOff, failure, status, type LumaServer } from "./support/lumaServer";
 
 /** The cells of a table's row, by the name in its first column. */
 function rows(printed: string, name: string): string[][] {
@@ -98,12 +98,42 @@ describe("the demo with a key", () => {
 
   test("says each retry while it waits", async ({ luma }) => {
     luma.setCalendar(KEY, []);
-    luma.answerNext(status(503));
-    luma.answerNext(status(429));
-    const { printed } = await tryIt(luma);
-    expect(printed).toMatch(/answered 503: asking again in a few seconds \(attempt 1 of 4\)/);
-    expect(printed).toMatch(
-      /answered 429, too many requests: asking again in 60 s \(attempt 2 of 4\)/,
+    for (const answer of [
+      status(503),
+      status(429),
+      status(429, "", { "retry-after": "2" }),
+      cutOff,
+      status(200, "<h1>Welcome</h1>"),
+    ]) {
+      luma.answerNext(answer);
+    }
+    const { exitCode, printed } = await tryIt(luma);
+    expect(exitCode).toBe(0);
+    const { host } = new URL(luma.origin);
+    expect(printed.split("\n").filter((line) => line.startsWith(host))).toEqual([
+      `${host} answered 503: asking again in 1 s (attempt 1 failed).`,
+      `${host} answered 429, too many requests: asking again in 60 s (attempt 2 failed).`,
+      `${host} answered 429, too many requests: asking again when lu.ma says so (2) (attempt 3 failed).`,
+      `${host} did not answer: asking again in 2 s (attempt 4 failed).`,
+      `${host} answered with a body that is not JSON: asking again in 4 s (attempt 5 failed).`,
+    ]);
+  });
+
+  test("says no retry that does not come, and counts anew at lu.ma's other address", async ({
+    luma,
+  }) => {
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", "");
+    vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed")));
+    const { exitCode, printed } = await tryIt(luma);
+    expect(exitCode).toBe(1);
+    const retries = printed.split("\n").filter((line) => line.includes("asking again"));
+    expect(retries).toEqual(
+      ["public-api.luma.com", "public-api.lu.ma"].flatMap((host) =>
+        [1, 2, 4].map(
+          (seconds, i) =>
+            `${host} did not answer: asking again in ${seconds} s (attempt ${i + 1} failed).`,
+        ),
+      ),
     );
   });
 

@@ -66,35 +66,48 @@ export async function tryKey(say: Say): Promise<number> {
   return 0;
 }
 
-/** Says on a line what makes the module ask again, while it waits. Returns how to stop. */
+/** Says on a line, while the module waits, what makes it ask again. Returns how to stop. */
 function sayRetries(say: Say): () => void {
   const realFetch = globalThis.fetch;
-  let failures = 0;
-  const sayFailure = (what: string, wait: string) => {
-    failures += 1;
-    say(`${what}${failures < 4 ? `: asking again ${wait}` : ""} (attempt ${failures} of 4).`);
+  // What has happened to the request that is being made, by what it is answered with.
+  let url = "";
+  let [rateLimited, failed] = [0, 0];
+  const sayRetry = (what: string, times: number, wait: string) => {
+    if (times < 4) say(`${what}: asking again ${wait} (attempt ${rateLimited + failed} failed).`);
   };
   globalThis.fetch = async (...request) => {
-    const { host, pathname } = new URL(String(request[0]));
+    if (url !== String(request[0])) [url, rateLimited, failed] = [String(request[0]), 0, 0];
+    const { host, pathname } = new URL(url);
+    const sayFailure = (what: string) =>
+      sayRetry(`${host} ${what}`, (failed += 1), `in ${2 ** (failed - 1)} s`);
     try {
       const response = await realFetch(...request);
-      const isList = !pathname.endsWith("/get");
+      // The module reads the body, too: what is wrong with it shows here first.
+      const body = await response.clone().text();
       const retryAfter = response.headers.get("retry-after");
-      if (response.status === 429 && isList) {
-        const wait = retryAfter === null ? "in 60 s" : `when it says: ${retryAfter}`;
-        sayFailure(`${host} answered 429, too many requests`, wait);
-      } else if (response.status >= 500) {
-        sayFailure(`${host} answered ${response.status}`, "in a few seconds");
-      } else failures = 0;
+      if (response.status === 429 && !pathname.endsWith("/get")) {
+        const wait = retryAfter === null ? "in 60 s" : `when lu.ma says so (${retryAfter})`;
+        sayRetry(`${host} answered 429, too many requests`, (rateLimited += 1), wait);
+      } else if (response.status >= 500) sayFailure(`answered ${response.status}`);
+      else if (response.ok && !isJson(body)) sayFailure("answered with a body that is not JSON");
       return response;
     } catch (error) {
-      sayFailure(`${host} did not answer`, "in a few seconds");
+      sayFailure("did not answer");
       throw error;
     }
   };
   return () => {
     globalThis.fetch = realFetch;
   };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 // Without a key.

@@ -117,6 +117,27 @@ describe("descriptions", () => {
     expect(askedFor(luma)).toEqual(["to come"]);
   });
 
+  test("are asked for of what is public from today on, and no more of what is private from today on", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [
+      inHours(1, { visibility: "private" }),
+      inHours(2),
+      inHours(-3, { id: "postponed" }),
+    ]);
+    await syncOrg(t, luma, orgId);
+    askedFor(luma);
+    luma.setCalendar(KEY, [
+      inHours(1),
+      inHours(2, { visibility: "private" }),
+      inHours(3, { id: "postponed" }),
+    ]);
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 3, described: 2 });
+    expect(askedFor(luma)).toEqual(["evt-1", "postponed"]);
+  });
+
   test("are asked for also of an event whose entry cannot be read today", async ({ luma }) => {
     const t = startEngine();
     const orgId = await connectedOrg(t);
@@ -223,6 +244,19 @@ describe("a description that cannot be fetched", () => {
     },
   );
 
+  test("keeps what it has, too, when its event comes back into the window", async ({ luma }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1)]);
+    await syncOrg(t, luma, orgId);
+    const rescheduled = inHours(50 * 24, { id: "evt-1" });
+    vi.setSystemTime(NOW + 40 * 24 * HOUR_MS);
+    luma.setCalendar(KEY, [rescheduled]);
+    luma.answerNext(status(404), { kind: "event" });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, described: 0 });
+    expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
+  });
+
   test.for(ofThatEvent)(
     "(%s) counts as asked for, so that others have their turn",
     async ([, answer], { luma }) => {
@@ -276,6 +310,22 @@ describe("a description that cannot be fetched", () => {
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 3, described: 0 });
     expect(lastNote()).toContain("Descriptions: 1 asked for, ended by ");
     expect(lastNote()).toContain("(4 attempts)");
+  });
+
+  test("at all is not asked for when the listing took all of the 7 minutes", async ({ luma }) => {
+    const t = startEngine();
+    vi.spyOn(console, "log");
+    const orgId = await connectedOrg(t);
+    luma.setCalendar(KEY, [inHours(1)]);
+    luma.answerNext((response, request) => {
+      vi.setSystemTime(NOW + 7 * MINUTE_MS);
+      luma.answer(response, request);
+    });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 0 });
+    expect(luma.requestsOf("event")).toEqual([]);
+    expect(lastNote()).toMatch(
+      /^Descriptions: 0 asked for, ended by too slow: .*, waits included\.$/,
+    );
   });
 
   test("within the organization's 7 minutes is left for the next sync", async ({ luma }) => {
@@ -347,7 +397,9 @@ describe("descriptions that are written", () => {
     const result = await syncOrg(t, luma, orgId);
     expect(result).toMatchObject({ inserted: 1, described: 0 });
     expect(result).not.toHaveProperty("isOvertaken");
-    expect(lastNote()).toContain("A later sync of the organization");
+    expect(lastNote()).toMatch(
+      /ended by A later sync of the organization .* writes nothing more\.$/,
+    );
     expect(await descriptionOf(t, "evt-1")).toBeUndefined();
   });
 

@@ -6,6 +6,7 @@ import {
 } from "../convex/events/lumaClient";
 import { getAddresses } from "../convex/events/luma/addresses";
 import { LumaError } from "../convex/events/luma/error";
+import { mirroredEvent } from "../convex/events/validators";
 import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
 import { settle } from "./support/clock";
 import { NOW, reasonOf, test } from "./support/fixtures";
@@ -154,6 +155,15 @@ describe("a listing", () => {
     expect(luma.requests.map(({ path }) => path)).toEqual([CURRENT_PATH, OLDER_PATH]);
   });
 
+  test("keeps of an answer what is stored, and nothing else", async ({ luma }) => {
+    luma.setCalendar(API_KEY, [aWireEvent({ own: "x".repeat(1_000) })]);
+    const listing = await fetchAll(luma);
+    expect(Object.keys(listing).toSorted()).toEqual(["address", "events", "invalid"]);
+    for (const event of listing.events.values()) {
+      expect(Object.keys(event).toSorted()).toEqual(Object.keys(mirroredEvent.fields).toSorted());
+    }
+  });
+
   test("takes the same id twice for one event, as it was listed last", async ({ luma }) => {
     luma.setCalendar(API_KEY, [aWireEvent({ name: "Earlier" }), aWireEvent({ name: "Later" })]);
     const { events } = await fetchAll(luma);
@@ -235,7 +245,9 @@ describe("a 429", () => {
       answerTimes(luma, 4, limited);
       const { message, consequences } = await failureOf(fetchAll(luma));
       expect(message).toContain("answered 429 for page 1 (4 attempts)");
-      expect(message).toContain("rate limited");
+      expect(message).toContain(
+        "The key in the environment variable LUMA_API_KEY_ACME is rate limited",
+      );
       expect(consequences).toMatchObject({ kind: "passing" });
       expect(consequences.isUnserved).toBeFalsy();
       expect(luma.requests).toHaveLength(9);
@@ -354,7 +366,7 @@ describe("an answer that will not get better", () => {
       const { message, consequences } = await failureOf(fetchAll(luma));
       expect(message).toContain(`answered ${code} for page 1 (1 attempt): "<h1>Blocked</h1>"`);
       expect(message).not.toContain("the API key");
-      expect(message).toContain("That is no answer of lu.ma's own. Sync again later.");
+      expect(message).toContain("That is no answer of lu.ma's own. Sync again later. LUMA_LIST");
       expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
       expect(luma.requests).toHaveLength(1);
     },
@@ -366,7 +378,8 @@ describe("an answer that will not get better", () => {
     luma.answerNext(failure(400, "Invalid request.\n- event_id: Invalid input"));
     const { message, consequences } = await failureOf(fetchAll(luma));
     expect(message).toContain(
-      'answered 400 for page 1 (1 attempt): "Invalid request. - event_id: Invalid input"',
+      'answered 400 for page 1 (1 attempt): "Invalid request. - event_id: Invalid input". The answer says why; if it ' +
+        "is of no help, look for a newer version of this module. LUMA_LIST_EVENTS_URL is set",
     );
     expect(consequences).toMatchObject({ kind: "lasting" });
     expect(consequences.isUnserved).toBeFalsy();
@@ -401,7 +414,9 @@ describe("an answer that will not get better", () => {
   ])("JSON of another shape is no empty calendar: %s", async ([, body], { luma }) => {
     luma.answerNext(status(200, body));
     const { message, consequences } = await failureOf(fetchAll(luma));
-    expect(message).toContain("JSON that is not a list of events");
+    expect(message).toMatch(
+      / answered page 1 with JSON that is not a list of events \(wrong: .*\)\. LUMA_LIST/,
+    );
     expect(consequences).toMatchObject({ kind: "lasting" });
     expect(luma.requests).toHaveLength(1);
   });
@@ -539,7 +554,7 @@ describe("the address", () => {
       "public-api.luma.com answered 410 for page 1 (1 attempt); " +
         'public-api.lu.ma answered 400 for page 1 (1 attempt): "Gone fishing.". ' +
         "lu.ma may have moved its API: look for a newer version of this module. " +
-        "The same request would be refused again: the answer says why.",
+        "The answer says why; if it is of no help, look for a newer version of this module.",
     );
     expect(consequences.kind).toBe("lasting");
   });
@@ -635,7 +650,7 @@ describe("LUMA_LIST_EVENTS_URL", () => {
     expect(luma.requests[0]?.query.get("token")).toBe("1");
     // It is itself the likely cause, and not the remedy.
     expect(consequences).toMatchObject({ kind: "lasting" });
-    expect(message).toContain("LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong");
+    expect(message).toContain("(1 attempt). LUMA_LIST_EVENTS_URL is set on this deployment: if it");
     expect(message).not.toContain("newer version");
   });
 
@@ -688,7 +703,7 @@ describe("a description", () => {
     expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
   });
 
-  test.for<[string, unknown, string | null]>([
+  test.for<[string, unknown, string | undefined]>([
     ["plain text", { description: "plain", description_md: "*md*" }, "plain"],
     [
       "Markdown where there is no plain text",
@@ -704,11 +719,11 @@ describe("a description", () => {
     ["an event without one", { description: null, description_md: null }, ""],
     ["an event with an empty one only", { description: "" }, ""],
     ["the older format", { event: { api_id: "evt-1", description: "older" }, hosts: [] }, "older"],
-    ["an answer that has neither", { id: "evt-1", name: "Event" }, null],
-    ["an error with status 200", { message: "internal", code: null }, null],
-    ["a description that is no text", { description: 5 }, null],
-    ["null", null, null],
-    ["a list", [], null],
+    ["an answer that has neither", { id: "evt-1", name: "Event" }, undefined],
+    ["an error with status 200", { message: "internal", code: null }, undefined],
+    ["a description that is no text", { description: 5 }, undefined],
+    ["null", null, undefined],
+    ["a list", [], undefined],
   ])("is read from %s", async ([, body, expected], { luma }) => {
     luma.answerNext(status(200, body));
     expect(await fetchOne(luma)).toBe(expected);
@@ -729,7 +744,7 @@ describe("a description", () => {
     ["418 in HTML", status(418, "<h1>Teapot</h1>")],
   ])("that is answered with %s concerns that event alone", async ([, answer], { luma }) => {
     luma.answerNext(answer);
-    expect(await fetchOne(luma)).toBeNull();
+    expect(await fetchOne(luma)).toBeUndefined();
     expect(luma.requests).toHaveLength(1);
   });
 

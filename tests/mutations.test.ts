@@ -180,6 +180,19 @@ describe("describeEvents", () => {
     expect((await stored("evt-2")).description).toBe("");
   });
 
+  test("without a text keeps what is there, or remembers that lu.ma was asked", async () => {
+    await upsert(aMirroredEvent(), aMirroredEvent({ lumaEventId: "evt-2" }));
+    await describeEvent("text");
+    const descriptions = [{ lumaEventId: "evt-1" }, { lumaEventId: "evt-2" }];
+    expect(await t.mutation(describeEvents, { orgId, descriptions })).toMatchObject({
+      described: 0,
+    });
+    expect([(await stored()).description, (await stored("evt-2")).description]).toEqual([
+      "text",
+      "",
+    ]);
+  });
+
   test("does not write what is already there", async () => {
     await upsert(aMirroredEvent());
     await describeEvent("text");

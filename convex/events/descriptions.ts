@@ -2,18 +2,18 @@
  * The last step of a sync: asks lu.ma for the descriptions of some events, one by one, because its lists have none since
  * July 2026, and writes those that differ. It never fails a sync.
  */
-import { getConvexSize } from "convex/values";
+import { ConvexError, getConvexSize } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
 import type { ActionCtx } from "../_generated/server";
-import { toShownOrg, type Org } from "../orgs/app";
+import type { Org } from "../orgs/app";
 import type { LumaKey } from "../orgs/lumaKey";
 import type { LumaAddress } from "./luma/addresses";
 import { LumaError } from "./luma/error";
 import { pause } from "./luma/request";
 import { fetchLumaDescription } from "./lumaClient";
 import { writeSlowly } from "./pacing";
-import { toFailure } from "./reasons";
+import { quoteConvex, toFailure } from "./reasons";
 import type { EventDescription } from "./validators";
 
 /** 100 a sync, 300 ms apart: a key has 200 requests a minute for all who use it. */
@@ -65,15 +65,14 @@ export async function syncDescriptions(
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
     for (const { lumaEventId, description: stored } of candidates) {
-      if (askedFor > 0) await pause(REQUEST_PAUSE_MS, deadline);
+      await pause(askedFor > 0 ? REQUEST_PAUSE_MS : 0, deadline);
       askedFor += 1;
       const fetched = await fetchLumaDescription(lumaEventId, sync);
-      // One that cannot be fetched counts as asked for, or a hundred such would keep all others waiting for ever.
-      const description = fetched ?? stored ?? "";
-      if (description === stored) continue;
-      const bytes = getConvexSize(description);
+      if (stored !== undefined && (fetched ?? stored) === stored) continue;
+      const bytes = getConvexSize(fetched ?? "");
       if (batchBytes + bytes > MAX_BATCH_BYTES) await writeBatch();
-      batch.push({ lumaEventId, description });
+      // One that cannot be fetched counts as asked for, or a hundred such would keep all others waiting for ever.
+      batch.push({ lumaEventId, description: fetched });
       batchBytes += bytes;
     }
   } catch (error) {
@@ -84,11 +83,12 @@ export async function syncDescriptions(
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
   }
-  return { described, note: `Descriptions: ${askedFor} asked for, ${end}.` };
+  return { described, note: `Descriptions: ${askedFor} asked for, ${end.replace(/\.$/, "")}.` };
 }
 
 function explainEnd(error: unknown, org: Org): string {
-  return error instanceof LumaError
-    ? error.what
-    : toFailure(error, toShownOrg(org).name, org).message;
+  if (error instanceof LumaError) return error.what;
+  // An overtaken or ended sync: the sentence says by what.
+  if (error instanceof ConvexError) return toFailure(error, "").message;
+  return `Convex, which refused to write them${quoteConvex(error, org)}`;
 }

@@ -122,23 +122,25 @@ function oddity(what: string): LumaError {
 }
 
 /**
- * One event's description, ready to be stored: empty when lu.ma has none, `null` when this event's cannot be fetched, and
- * asking again would not help.
+ * One event's description, ready to be stored: empty when lu.ma has none, `undefined` when this event's cannot be fetched,
+ * and asking again would not help.
  *
  * @throws LumaError when it is of no use to ask for others now.
  */
 export async function fetchLumaDescription(
   lumaEventId: string,
   { key, address, deadline }: { key: LumaKey; address: LumaAddress; deadline: number },
-): Promise<string | null> {
+): Promise<string | undefined> {
   const url = toEventUrl(address, lumaEventId);
   const label = "a description";
   try {
     const json = await requestJson({ url, key, label, deadline, maxRateLimited: 1 });
     const description = readDescription(json);
-    return description === null ? null : toDescription(description);
+    return description === null ? undefined : toDescription(description);
   } catch (error) {
-    if (error instanceof LumaError && isOfOneEvent(error.consequences.status)) return null;
+    if (error instanceof LumaError && isOfOneEvent(error.consequences.status)) {
+      return undefined;
+    }
     throw error;
   }
 }

@@ -97,7 +97,7 @@ export const markEventsRemoved = internalMutation({
 
 /**
  * Writes descriptions that differ from what is stored, and returns how many were new, changed or cleared. Leaves alone
- * what is not the organization's, or no longer listed.
+ * what is not the organization's, or no longer listed. One that could not be fetched stays, or is empty from now on.
  *
  * @throws ConvexError when there is no such organization.
  */
@@ -108,8 +108,9 @@ export const describeEvents = internalMutation({
     await requireTurn(ctx, orgId, syncNumber);
     const budget = new WriteBudget(syncNumber);
     let [described, done] = [0, 0];
-    for (const { lumaEventId, description } of descriptions) {
+    for (const { lumaEventId, description: fetched } of descriptions) {
       const stored = await findEvent(ctx, orgId, lumaEventId);
+      const description = fetched ?? stored?.description ?? "";
       if (stored?.status === "listed" && stored.description !== description) {
         if (!budget.spend({ ...stored, description })) break;
         await ctx.db.patch("events", stored._id, { description, syncedAt: Date.now() });

@@ -49,7 +49,7 @@ function toData({ data }: ConvexError<FailureData | string>): FailureData {
 }
 
 /** The first line of an error of Convex's. */
-function quoteConvex(error: unknown, org: Org): string {
+export function quoteConvex(error: unknown, org: Org): string {
   const key = resolveLumaKey(org);
   if (!("apiKey" in key)) return "";
   const message = error instanceof Error ? error.message : String(error);

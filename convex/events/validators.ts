@@ -68,7 +68,11 @@ export const dashboard = v.object({
   otherOrgEvents: v.array(dashboardEvent),
 });
 
-export const eventDescription = v.object({ lumaEventId: v.string(), description: v.string() });
+/** Without a description: it was asked for and could not be fetched. */
+export const eventDescription = v.object({
+  lumaEventId: v.string(),
+  description: v.optional(v.string()),
+});
 export type EventDescription = Infer<typeof eventDescription>;
 
 /** `inserted + updated + unchanged` is the number of events given. */

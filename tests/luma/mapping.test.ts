@@ -184,6 +184,7 @@ describe("a location", () => {
     expect(mirror({ geo_address_json: { ...address, full_address: "All of it" } }).location).toBe(
       "All of it",
     );
+    expect(mirror({ geo_address_json: { city: "Berlin", address: "" } }).location).toBe("Berlin");
     expect(mirror({ geo_address_json: null }).location).toBeUndefined();
   });
 });

@@ -51,10 +51,9 @@ function isAbsentOr(word: string, said: unknown): boolean {
  */
 function toLocation(event: LumaEvent): string | undefined {
   const place = event.geo_address_json;
+  const city = place?.city_state ?? place?.city;
   const location =
-    event.location_visibility === "public"
-      ? (place?.full_address ?? place?.address)
-      : (place?.city_state ?? place?.city);
+    event.location_visibility === "public" ? (place?.full_address ?? place?.address ?? city) : city;
   return location && boundText(location, MAX_LOCATION_UNITS);
 }
 

@@ -42,8 +42,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
       case "rate limited":
         rateLimited += 1;
         if (rateLimited >= maxRateLimited) {
-          const advice =
-            "The key is rate limited, and something else may be using it: sync again in a few minutes.";
+          const advice = `The key in ${key.source} is rate limited, and something else may be using it: sync again in a few minutes.`;
           throw giveUp("passing", advice, { isFinal: true });
         }
         await pause(toRateLimitWait(outcome.retryAfter), deadline);
@@ -77,7 +76,8 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
             "lu.ma may have moved its API: look for a newer version of this module.",
         );
       case "refused": {
-        const advice = "The same request would be refused again: the answer says why.";
+        const advice =
+          "The answer says why; if it is of no help, look for a newer version of this module.";
         throw giveUp("lasting", `${advice}${getAddressHint()}`);
       }
     }
