@@ -8,7 +8,13 @@ import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import type { FailureData } from "../convex/events/reasons";
 import * as sync from "../convex/events/sync";
-import { NO_COUNTS, type OrgPageEvent, type SyncResult } from "../convex/events/validators";
+import {
+  NO_COUNTS,
+  pick,
+  syncCounts,
+  type OrgPageEvent,
+  type SyncResult,
+} from "../convex/events/validators";
 import { aWireEvent, DAY_MS, getOrg, HOUR_MS } from "./support/builders";
 import { startEngine, withHandler, type Engine } from "./support/engine";
 import { LumaServer, status, type WireEvent } from "./support/lumaServer";
@@ -301,8 +307,7 @@ function toResultRow(
   outcome: Outcome | undefined,
 ): Record<string, string | number> {
   if (outcome !== undefined && outcome !== "failed") {
-    const { isOvertaken, ...counts } = outcome;
-    return { organization, result: isOvertaken ? "overtaken" : "synced", ...counts };
+    return { organization, result: "synced", ...pick(syncCounts, outcome) };
   }
   const blanks = Object.keys(NO_COUNTS).map((field) => [field, ""]);
   return { organization, result: outcome ?? "no key", ...Object.fromEntries(blanks) };

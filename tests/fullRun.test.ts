@@ -18,7 +18,7 @@ import {
 import { passTimeUntil, settle, useSimulatedTime } from "./support/clock";
 import { startEngine, withHandler, type Engine } from "./support/engine";
 import { NOW, test } from "./support/fixtures";
-import { failure, status, type Answer, type LumaServer } from "./support/lumaServer";
+import { failure, silence, status, type Answer, type LumaServer } from "./support/lumaServer";
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -362,8 +362,8 @@ describe("an organization whose action is killed", () => {
   test("does not overwrite what a later sync has made of it", async ({ luma }) => {
     let t: Engine | undefined;
     const dying = withHandler(sync.syncOrgEvents, (handler) => {
-      return (async (ctx: never, args: { orgId: Id<"organizations">; syncNumber?: number }) => {
-        if (args.syncNumber === undefined) return (await handler(ctx, args as never)) as unknown;
+      return (async (ctx: never, args: { orgId: Id<"organizations">; run?: object }) => {
+        if (args.run === undefined) return (await handler(ctx, args as never)) as unknown;
         // Somebody syncs it by hand while it is dying.
         await t?.action(syncOrgEvents, { orgId: args.orgId });
         vi.setSystemTime(Date.now() + 1);
@@ -931,6 +931,24 @@ describe("an outage of lu.ma's", () => {
     await settle(running, luma.activity);
     const asked = new Set(luma.requests.map(({ key }) => key));
     expect([...asked]).toEqual([0, 1, 2, 4, 5].map(keyOf));
+  });
+
+  test("that is one of descriptions alone costs the run 2 minutes, and nobody else's listing", async ({
+    luma,
+  }) => {
+    const t = startEngine(observed().overrides);
+    await insertOrgs(t, 6);
+    for (let i = 0; i < 6; i += 1) luma.setCalendar(keyOf(i), [aWireEvent({ id: `evt-${i}` })]);
+    for (let n = 0; n < 4; n += 1) luma.answerNext(silence, { kind: "event" });
+    await settle(t.action(runFullEventSync, {}), luma.activity);
+    await passTimeUntil(isRunOver, luma.activity);
+    expect(runLog().at(-1)).toContain("6 synced, 0 failed, in 2 slice(s)");
+    expect(luma.requestsOf("list")).toHaveLength(6);
+    expect(luma.requestsOf("event")).toHaveLength(4);
+    // The next run asks again.
+    vi.mocked(console.log).mockClear();
+    await settle(t.action(runFullEventSync, {}), luma.activity);
+    expect(luma.requestsOf("event")).toHaveLength(4 + 6);
   });
 
   test("is watched and resumed in its later rounds as in the first", async () => {

@@ -311,6 +311,16 @@ describe("a sync", () => {
     await expectNoWrites(syncNumber, "ended", sentence);
   });
 
+  test("that was ended says so, also when another one was ended after it", async () => {
+    const first = await beginSync(t, orgId);
+    const { setLumaConfig } = internal.orgs.mutations;
+    await t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-2" });
+    await beginSync(t, orgId);
+    await t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-3" });
+    await beginSync(t, orgId);
+    await expectNoWrites(first, "ended", '"Acme" was set');
+  });
+
   test("writes nothing once the key has gone in any other way", async () => {
     const syncNumber = await beginSync(t, orgId);
     await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: " " }));

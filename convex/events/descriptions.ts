@@ -45,7 +45,7 @@ export async function syncDescriptions(
   ctx: ActionCtx,
   sync: { org: Org; syncNumber: number; key: LumaKey; address: LumaAddress; deadline: number },
   candidates: Candidate[],
-): Promise<{ described: number; note: string }> {
+): Promise<{ described: number; isUndescribed: boolean; note: string }> {
   const { org, syncNumber, deadline } = sync;
   let batch: EventDescription[] = [];
   let batchBytes = 0;
@@ -61,6 +61,7 @@ export async function syncDescriptions(
     for await (const result of writes) described += result.described;
   };
 
+  let isUndescribed = false;
   let askedFor = 0;
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
@@ -77,13 +78,15 @@ export async function syncDescriptions(
     }
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
+    isUndescribed = error instanceof LumaError && error.consequences.isUnserved === true;
   }
   try {
     await writeBatch();
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
   }
-  return { described, note: `Descriptions: ${askedFor} asked for, ${end.replace(/\.$/, "")}.` };
+  const note = `Descriptions: ${askedFor} asked for, ${end.replace(/\.$/, "")}.`;
+  return { described, isUndescribed, note };
 }
 
 function explainEnd(error: unknown, org: Org): string {

@@ -47,6 +47,8 @@ const runProgress = v.object({
   failedInPassing: v.array(v.array(orgId)),
   /** How many organizations in a row lu.ma did not serve, up to now. */
   unservedInARow: v.number(),
+  /** lu.ma did not serve a description: asking for more would take 2 minutes of each organization's time. */
+  skipsDescriptions: v.boolean(),
   startedAt: v.number(),
   slices: v.number(),
   synced: v.number(),
@@ -55,7 +57,7 @@ const runProgress = v.object({
 });
 type RunProgress = Infer<typeof runProgress>;
 
-const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0 };
+const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0, skipsDescriptions: false };
 const START_OF_RUN = { round: 1, remaining: null, slices: 0, synced: 0, failed: 0 };
 
 const checkOnSlice = v.id("_scheduled_functions");
@@ -96,7 +98,7 @@ export async function runSlice(
   const failed: SyncFailure[] = [];
   let synced = 0;
   for (let orgId = left.shift(); orgId !== undefined; orgId = left.shift()) {
-    const outcome = await syncOneOfRun(ctx, orgId);
+    const outcome = await syncOneOfRun(ctx, orgId, progress);
     if (outcome === "synced") {
       synced += 1;
       progress.unservedInARow = 0;
@@ -125,11 +127,8 @@ export async function runSlice(
   const isWatched = await repeated((): Promise<boolean> =>
     ctx.runMutation(internal.events.fullRun.endSlice, { checkId, next }),
   );
-  const isDone = isWatched && next === null;
-  if (isDone || (isWatched && isLastOfRound(progress))) {
-    console.log(describeEnd(progress, next?.delayMs));
-  }
-  return { synced, failed, isDone };
+  if (isWatched && isLastOfRound(progress)) console.log(describeEnd(progress, next?.delayMs));
+  return { synced, failed, isDone: isWatched && next === null };
 }
 
 /**
@@ -154,7 +153,7 @@ async function findOrgs(ctx: ActionCtx): Promise<OrgId[]> {
 type Outcome = "synced" | "neither" | (FailureData & { name: string });
 
 /** In an action of its own, so that its memory, its time and its crash are its own. Never throws. */
-async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId): Promise<Outcome> {
+async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId, progress: RunProgress): Promise<Outcome> {
   let begun: Begun;
   try {
     begun = await begin(ctx, orgId);
@@ -165,8 +164,10 @@ async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId): Promise<Outcome> {
   }
   const { syncNumber, name } = begun;
   try {
-    const sync = { orgId, syncNumber };
-    const result: SyncResult = await ctx.runAction(internal.events.sync.syncOrgEvents, sync);
+    const { skipsDescriptions } = progress;
+    const args = { orgId, run: { syncNumber, skipsDescriptions } };
+    const result: SyncResult = await ctx.runAction(internal.events.sync.syncOrgEvents, args);
+    progress.skipsDescriptions ||= result.isUndescribed ?? false;
     return result.isOvertaken ? "neither" : "synced";
   } catch (error) {
     let failure = toFailure(error, name);
@@ -262,7 +263,8 @@ export const resumeLostSlice = internalMutation({
     }
     console.error(
       `Full lu.ma sync: given up after ${tries} tries of slice ${progress.slices + 1}, ` +
-        `${await describePosition(ctx, progress)}. ${progress.synced} synced and ${progress.failed} failed ` +
+        `${await describePosition(ctx, progress)}. ${progress.synced} synced and ` +
+        `${progress.failed + progress.failedInPassing.flat().length} failed ` +
         "before it. Run events/sync:runFullEventSync to sync all again.",
     );
     return null;

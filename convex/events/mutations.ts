@@ -41,7 +41,7 @@ export const upsertEvents = internalMutation({
     const result: UpsertResult = { inserted: 0, updated: 0, unchanged: 0 };
     const budget = new WriteBudget(syncNumber);
     for (const event of events) {
-      const outcome = await upsertEvent(ctx, orgId, event, budget);
+      const outcome = await upsert(ctx, orgId, event, budget);
       if (outcome === "left") break;
       result[outcome] += 1;
     }
@@ -50,12 +50,7 @@ export const upsertEvents = internalMutation({
   },
 });
 
-async function upsertEvent(
-  ctx: MutationCtx,
-  orgId: OrgId,
-  event: MirroredEvent,
-  budget: WriteBudget,
-) {
+async function upsert(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent, budget: WriteBudget) {
   const stored = await findEvent(ctx, orgId, event.lumaEventId);
   if (stored !== null && isSameEvent(stored, event)) return "unchanged";
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.

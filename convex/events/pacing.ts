@@ -16,7 +16,8 @@ const MAX_WRITE_ITEMS = 100;
 
 /**
  * Calls a query or a mutation, and again after 1 and 3 s if it fails with an error that is not the module's own. What is
- * called so may be repeated: nothing is written twice, and at worst a slice of a run is resumed for nothing.
+ * called so may be repeated after a success, too: then its counts are those of the second time, which found nothing left to
+ * do, and at worst a slice of a run is resumed for nothing.
  */
 export async function repeated<Result>(call: () => Promise<Result>): Promise<Result> {
   for (const waitMs of REPEAT_AFTER_MS) {

@@ -1,6 +1,6 @@
 /** One organization's sync from its first step to its last, and the two actions that can be run. */
 import { milliseconds } from "date-fns";
-import { ConvexError, v } from "convex/values";
+import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalAction, type ActionCtx } from "../_generated/server";
 import { orgId, toShownOrg, type Org, type OrgId } from "../orgs/app";
@@ -17,6 +17,8 @@ import { listSome, toLogItem, toLogLine } from "./text";
 import { orgWasDeleted } from "./turns";
 import {
   NO_COUNTS,
+  pick,
+  syncCounts,
   syncResult,
   type ComparedEvent,
   type SyncCounts,
@@ -25,6 +27,8 @@ import {
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
+
+const fromRun = v.object({ syncNumber: v.number(), skipsDescriptions: v.boolean() });
 
 /**
  * Mirrors one organization's lu.ma events that start from 30 days ago to 90 days ahead. The listing is fetched
@@ -35,25 +39,25 @@ const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
  * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more
  * and returns what it had written, with `isOvertaken` unless the organization was stamped by then.
  *
- * @param syncNumber of a sync that the full run began for it.
+ * @param run the number of a sync that the full run began, and whether lu.ma gives it no descriptions just now.
  * @throws ConvexError with `{ message, kind }`: a sentence for the administrator, which `eventsSyncError` of the
  * organization then holds too, and whether the failure is `passing` (lu.ma or Convex did not do it this time), `lasting`
  * (a person must mend it), or the sync was `ended` by a change of the key. When lu.ma gave no complete listing, no
  * event is changed; what Convex refused may leave events half-written, which the next sync completes.
  */
 export const syncOrgEvents = internalAction({
-  args: { orgId, syncNumber: v.optional(v.number()) },
+  args: { orgId, run: v.optional(fromRun) },
   returns: syncResult,
-  handler: async (ctx, { orgId, syncNumber: numberFromRun }): Promise<SyncResult> => {
+  handler: async (ctx, { orgId, run }): Promise<SyncResult> => {
     const startedAt = Date.now();
-    const counts = { ...NO_COUNTS };
-    let syncNumber = numberFromRun;
+    const counts: SyncResult = { ...NO_COUNTS };
+    let syncNumber = run?.syncNumber;
     let org: Org | null = null;
     try {
       syncNumber ??= (await begin(ctx, orgId)).syncNumber;
       org = await lookUp(ctx, orgId);
       if (org === null) throw orgWasDeleted(orgId);
-      const notes = await syncOrg(ctx, { org, syncNumber, startedAt }, counts);
+      const notes = await syncOrg(ctx, { org, syncNumber, startedAt, run }, counts);
       console.log(describeSync(orgId, org, counts, notes));
       return counts;
     } catch (error) {
@@ -63,7 +67,7 @@ export const syncOrgEvents = internalAction({
       }
       if (failure.kind !== "overtaken") {
         const { message, kind } = failure;
-        throw new ConvexError(numberFromRun === undefined ? { message, kind } : failure);
+        throw new ConvexError(run === undefined ? { message, kind } : failure);
       }
       console.log(describeSync(orgId, org, counts, [failure.message]));
       return { ...counts, isOvertaken: true };
@@ -71,15 +75,15 @@ export const syncOrgEvents = internalAction({
   },
 });
 
-type Sync = { org: Org; syncNumber: number; startedAt: number };
+type Sync = { org: Org; syncNumber: number; startedAt: number; run?: Infer<typeof fromRun> };
 
 /**
  * Counts as it goes, and returns sentences for the log.
  *
  * @throws LumaError when lu.ma gave no complete listing, ConvexError with FailureData when the sync may not write.
  */
-async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncCounts): Promise<string[]> {
-  const { org, syncNumber, startedAt } = sync;
+async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncResult): Promise<string[]> {
+  const { org, syncNumber, startedAt, run } = sync;
   const key = getLumaKey(org);
   const window = { after: startedAt - WINDOW_BACK_MS, before: startedAt + WINDOW_AHEAD_MS };
   const deadline = startedAt + FETCH_MS;
@@ -94,9 +98,10 @@ async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncCounts): Promise<
   await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
 
   const step = { org, syncNumber, key, address: listing.address, deadline };
-  const { described, note } = await syncDescriptions(ctx, step, candidates);
-  counts.described = described;
-  return [note, listSome("Invalid", describeInvalid(listing.invalid, key))];
+  const end = await syncDescriptions(ctx, step, run?.skipsDescriptions ? [] : candidates);
+  counts.described = end.described;
+  if (end.isUndescribed) counts.isUndescribed = true;
+  return [end.note, listSome("Invalid", describeInvalid(listing.invalid, key))];
 }
 
 function getLumaKey(org: Org): LumaKey {
@@ -150,17 +155,17 @@ async function writeChanges(
   }
   const removals = writeSlowly([...comparison.gone], async (eventIds) => {
     requireTime();
-    return await ctx.runMutation(internal.events.mutations.markEventsRemoved, {
-      ...sync,
-      eventIds,
-    });
+    const args = { ...sync, eventIds };
+    return await ctx.runMutation(internal.events.mutations.markEventsRemoved, args);
   });
   for await (const { removed } of removals) counts.removed += removed;
 }
 
 function describeSync(orgId: OrgId, org: Org | null, counts: SyncCounts, notes: string[]): string {
   const name = org === null ? "" : ` of "${toLogItem(toShownOrg(org).name)}"`;
-  const numbers = Object.entries(counts).map(([field, count]) => `${field} ${count}`);
+  const numbers = Object.entries(pick(syncCounts, counts)).map(
+    ([field, count]) => `${field} ${count}`,
+  );
   return toLogLine(`lu.ma sync${name} (${orgId}): ${numbers.join(", ")}.`, ...notes);
 }
 

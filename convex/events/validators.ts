@@ -101,18 +101,16 @@ export const syncCounts = v.object({
 });
 export type SyncCounts = Infer<typeof syncCounts>;
 
-export const NO_COUNTS: SyncCounts = {
-  fetched: 0,
-  inserted: 0,
-  updated: 0,
-  unchanged: 0,
-  removed: 0,
-  invalid: 0,
-  described: 0,
-};
+export const NO_COUNTS = Object.fromEntries(
+  Object.keys(syncCounts.fields).map((field) => [field, 0]),
+) as SyncCounts;
 
-/** `isOvertaken`: a later sync had begun before this one could stamp the organization. */
-export const syncResult = syncCounts.extend({ isOvertaken: v.optional(v.boolean()) });
+export const syncResult = syncCounts.extend({
+  /** A later sync had begun before this one could stamp the organization. */
+  isOvertaken: v.optional(v.boolean()),
+  /** lu.ma did not serve the descriptions. */
+  isUndescribed: v.optional(v.boolean()),
+});
 export type SyncResult = Infer<typeof syncResult>;
 
 /** The fields that a shape names, absent ones among them, and no others: an app may have fields of its own. */

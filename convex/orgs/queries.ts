@@ -44,11 +44,8 @@ export const getSyncStatus = internalQuery({
     continueCursor: v.string(),
   }),
   handler: async (ctx, { cursor = null, numItems = STATUS_PAGE_ORGS }) => {
-    const { page, isDone, continueCursor } = await paginateOrgsWithKey(ctx, {
-      cursor,
-      numItems,
-      maximumBytesRead: PAGE_BYTES,
-    });
+    const options = { cursor, numItems, maximumBytesRead: PAGE_BYTES };
+    const { page, isDone, continueCursor } = await paginateOrgsWithKey(ctx, options);
     return {
       page: page.filter(hasLumaKey).map((org) => ({
         orgId: org._id,

@@ -1,0 +1,43 @@
+/** A whole sync in an app that has fields of its own, of any type, on every table. */
+import { expect, vi } from "vitest";
+import { api, internal } from "../convex/_generated/api";
+import { aWireEvent, insertOrg, storedEvents } from "./support/builders";
+import { settle } from "./support/clock";
+import { startEngine } from "./support/engine";
+import { NOW, syncOrg, test } from "./support/fixtures";
+import { ownFieldsSchema } from "./support/ownFields";
+
+test("syncs of all kinds leave the app's own fields alone, and show them to nobody", async ({
+  luma,
+}) => {
+  vi.spyOn(console, "log").mockReturnValue();
+  const t = startEngine({}, ownFieldsSchema);
+  const own = { secret: ["secret", 1n, new ArrayBuffer(2)], deep: { secret: null } };
+  const orgId = await insertOrg(t, { lumaApiKey: "key-1", own } as never);
+  const membership = { userId: "user-1", orgId, role: "member" as const, own };
+  await t.run((ctx) => ctx.db.insert("orgMemberships", membership as never));
+  luma.setCalendar("key-1", [aWireEvent(), aWireEvent({ id: "evt-2" })]);
+  await syncOrg(t, luma, orgId);
+  await t.run(async (ctx) => {
+    for (const event of await ctx.db.query("events").collect()) {
+      await ctx.db.patch("events", event._id, { own } as never);
+    }
+  });
+  expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 2, described: 0 });
+  luma.setCalendar("key-1", [aWireEvent({ name: "Renamed", description: "edited" })]);
+  const run = () => t.action(internal.events.sync.runFullEventSync, {});
+  expect(await settle(run(), luma.activity)).toMatchObject({ synced: 1 });
+  luma.setCalendar("key-1", [aWireEvent(), aWireEvent({ id: "evt-2" })]);
+  expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 2 });
+
+  for (const event of (await storedEvents(t)).values()) expect(event).toMatchObject({ own });
+  expect(await t.run((ctx) => ctx.db.get("organizations", orgId))).toMatchObject({ own });
+  const seen = [
+    await t.query(api.events.queries.getOrgEvents, { orgId, now: NOW }),
+    await t
+      .withIdentity({ subject: "user-1" })
+      .query(api.events.queries.getDashboardEvents, { now: NOW }),
+  ];
+  expect(seen).toMatchObject([{ upcoming: [{}, {}] }, { userOrgEvents: [{}, {}] }]);
+  expect(JSON.stringify(seen)).not.toMatch(/own"|secret/);
+});
