@@ -3,7 +3,7 @@ import type { Id } from "../convex/_generated/dataModel";
 import * as mutations from "../convex/events/mutations";
 import { aWireEvent, beginSync, HOUR_MS, insertOrg, storedEvents } from "./support/builders";
 import { startEngine, withHandler, type Engine } from "./support/engine";
-import { NOW, syncOrg, test } from "./support/fixtures";
+import { NOW, routeLumaHosts, syncOrg, test } from "./support/fixtures";
 import {
   failure,
   OLDER_PATH,
@@ -99,11 +99,28 @@ describe("descriptions", () => {
     expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
   });
 
+  test("come from lu.ma's older address on a morning on which that gave the list", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const hosts = routeLumaHosts(luma);
+    luma.setCalendar(KEY, [inHours(1)]);
+    luma.answerNext(status(404));
+    await syncOrg(t, luma, orgId);
+    expect(hosts).toEqual(["public-api.luma.com", "public-api.lu.ma", "public-api.lu.ma"]);
+    expect(luma.requests.map(({ path }) => path).slice(1)).toEqual([
+      OLDER_PATH,
+      "/public/v1/event/get",
+    ]);
+    expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
+  });
+
   test("are asked for of listed events that have not ended, and of no others", async ({ luma }) => {
     const t = startEngine();
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, [
-      inHours(-3, { id: "over", end_at: new Date(NOW - 1).toISOString() }),
+      inHours(-3, { id: "over", end_at: new Date(NOW).toISOString() }),
       inHours(-2, { id: "over, without an end" }),
       inHours(-1, { id: "running", end_at: new Date(NOW + HOUR_MS).toISOString() }),
       inHours(1, { id: "private", visibility: "private" }),

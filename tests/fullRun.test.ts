@@ -933,22 +933,47 @@ describe("an outage of lu.ma's", () => {
     expect([...asked]).toEqual([0, 1, 2, 4, 5].map(keyOf));
   });
 
-  test("that is one of descriptions alone costs the run 2 minutes, and nobody else's listing", async ({
-    luma,
-  }) => {
-    const t = startEngine(observed().overrides);
-    await insertOrgs(t, 6);
-    for (let i = 0; i < 6; i += 1) luma.setCalendar(keyOf(i), [aWireEvent({ id: `evt-${i}` })]);
-    for (let n = 0; n < 4; n += 1) luma.answerNext(silence, { kind: "event" });
-    await settle(t.action(runFullEventSync, {}), luma.activity);
-    await passTimeUntil(isRunOver, luma.activity);
-    expect(runLog().at(-1)).toContain("6 synced, 0 failed, in 2 slice(s)");
-    expect(luma.requestsOf("list")).toHaveLength(6);
-    expect(luma.requestsOf("event")).toHaveLength(4);
-    // The next run asks again.
-    vi.mocked(console.log).mockClear();
-    await settle(t.action(runFullEventSync, {}), luma.activity);
-    expect(luma.requestsOf("event")).toHaveLength(4 + 6);
+  describe("of descriptions alone", () => {
+    /** Organizations with one event each, but for every third one; so many of them wait in vain for its description. */
+    async function runWith(luma: LumaServer, orgs: number, hanging: number[]) {
+      const t = startEngine(observed().overrides);
+      await insertOrgs(t, orgs);
+      for (let i = 0; i < orgs; i += 1) {
+        luma.setCalendar(keyOf(i), i % 3 === 2 ? [] : [aWireEvent({ id: `evt-${i}` })]);
+      }
+      for (const i of hanging) {
+        for (let n = 0; n < 4; n += 1) luma.answerNext(silence, { key: keyOf(i), kind: "event" });
+      }
+      await settle(t.action(runFullEventSync, {}), luma.activity);
+      await passTimeUntil(isRunOver, luma.activity);
+      expect(runLog().at(-1)).toContain(`${orgs} synced, 0 failed`);
+      expect(luma.requestsOf("list")).toHaveLength(orgs);
+      return new Set(luma.requestsOf("event").map(({ key }) => Number(key?.slice(4))));
+    }
+
+    test("costs the run no more than five organizations' time, and nobody's listing", async ({
+      luma,
+    }) => {
+      const asked = await runWith(luma, 12, [0, 1, 3, 4, 6]);
+      expect([...asked]).toEqual([0, 1, 3, 4, 6]);
+      expect(logged().join()).toContain("Descriptions: lu.ma gives none just now.");
+    });
+
+    test("that is none, but one event that lu.ma never gives, costs nobody else's descriptions", async ({
+      luma,
+    }) => {
+      const asked = await runWith(luma, 12, [0, 1, 3, 4, 7]);
+      expect([...asked]).toEqual([0, 1, 3, 4, 6, 7, 9, 10]);
+    });
+
+    test.for<[string, Answer]>([
+      ["a key that is wrong", failure(401, "You are not signed in.")],
+      ["a rate limit", status(429)],
+    ])("is not %s", async ([, answer], { luma }) => {
+      for (const i of [0, 1, 3, 4, 6]) luma.answerNext(answer, { key: keyOf(i), kind: "event" });
+      const asked = await runWith(luma, 9, []);
+      expect([...asked]).toEqual([0, 1, 3, 4, 6, 7]);
+    });
   });
 
   test("is watched and resumed in its later rounds as in the first", async () => {

@@ -9,7 +9,7 @@ import { LumaError } from "../convex/events/luma/error";
 import { mirroredEvent } from "../convex/events/validators";
 import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
 import { settle } from "./support/clock";
-import { NOW, reasonOf, test } from "./support/fixtures";
+import { NOW, reasonOf, routeLumaHosts, test } from "./support/fixtures";
 import {
   CURRENT_PATH,
   cutOff,
@@ -85,21 +85,6 @@ function neverEnding(code: number): Answer {
 
 const CURRENT_HOST = "public-api.luma.com";
 const OLDER_HOST = "public-api.lu.ma";
-
-/** Sends what is meant for lu.ma's own hosts to the stand-in, over real HTTP; tells which hosts were asked. */
-function routeLumaHosts(luma: LumaServer, unreachable: string[] = []): string[] {
-  vi.stubEnv("LUMA_LIST_EVENTS_URL", undefined);
-  const hosts: string[] = [];
-  const realFetch = globalThis.fetch;
-  vi.stubGlobal("fetch", async (input: string, init: RequestInit) => {
-    const url = new URL(input);
-    hosts.push(url.host);
-    // Nobody listens on port 1.
-    const origin = unreachable.includes(url.host) ? "http://127.0.0.1:1" : luma.origin;
-    return await realFetch(`${origin}${url.pathname}${url.search}`, init);
-  });
-  return hosts;
-}
 
 describe("a listing", () => {
   test("is asked for with the window, the order, the page size and the key in its header", async ({
@@ -571,6 +556,16 @@ describe("the address", () => {
     expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
   });
 
+  test("that fails in both places was not served if one of them did not serve", async ({
+    luma,
+  }) => {
+    routeLumaHosts(luma);
+    luma.answerNext(status(404));
+    answerTimes(luma, 4, status(503));
+    const { consequences } = await failureOf(fetchAll(luma));
+    expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
+  });
+
   test("whose second place rejects the key still gives the advice on the key", async ({ luma }) => {
     routeLumaHosts(luma);
     answerTimes(luma, 4, status(503));
@@ -722,6 +717,11 @@ describe("a description", () => {
     ["an answer that has neither", { id: "evt-1", name: "Event" }, undefined],
     ["an error with status 200", { message: "internal", code: null }, undefined],
     ["a description that is no text", { description: 5 }, undefined],
+    [
+      "Markdown beside a description that is no text",
+      { description: 5, description_md: "*md*" },
+      "*md*",
+    ],
     ["null", null, undefined],
     ["a list", [], undefined],
   ])("is read from %s", async ([, body, expected], { luma }) => {

@@ -53,6 +53,11 @@ async function syncEverything(t: Engine, luma: LumaServer, orgId: Id<"organizati
       await outcomeOf(settle(t.action(internal.events.sync.runFullEventSync, {}), luma.activity)),
     );
   }
+  luma.setCalendar(KEY, wireEvents(2));
+  for (const echo of ECHOES) {
+    luma.answerNext(echo, { kind: "event" });
+    seen.push(await outcomeOf(syncOrg(t, luma, orgId)));
+  }
   for (let i = 0; i < 4; i += 1) luma.answerNext(status(500, KEY));
   seen.push(await outcomeOf(syncOrg(t, luma, orgId)));
   return seen;

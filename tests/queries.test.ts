@@ -259,6 +259,7 @@ describe("a member's dashboard", () => {
     const { userOrgEvents, otherOrgEvents } = await dashboard();
     expect(titles(userOrgEvents)).toEqual(["own"]);
     expect(titles(otherOrgEvents)).toEqual(["elsewhere"]);
+    expect([userOrgEvents[0]?.org.name, otherOrgEvents[0]?.org.name]).toEqual(["Acme", "Third"]);
   });
 
   test("shows 50 events also when each of them stands in several calendars", async () => {

@@ -869,6 +869,29 @@ describe("a sync's writes", () => {
     expect(removed).toHaveLength(100);
   });
 
+  test("stay within Convex's limits also when a hundred large descriptions are cleared", async ({
+    luma,
+  }) => {
+    const t = startEngine();
+    const orgId = await connectedOrg(t);
+    const cleared = wireEvents(100, () => ({ description: null, description_md: null }));
+    luma.setCalendar(KEY, cleared);
+    await syncOrg(t, luma, orgId);
+    for (const ids of [
+      [0, 49],
+      [50, 99],
+    ]) {
+      await t.run(async (ctx) => {
+        const events = await ctx.db.query("events").collect();
+        for (const { _id } of events.slice(ids[0], (ids[1] ?? 0) + 1)) {
+          await ctx.db.patch("events", _id, { description: LARGE });
+        }
+      });
+    }
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 100, described: 100 });
+    expect((await storedEvents(t)).get("evt-99")?.description).toBe("");
+  });
+
   test("stay within Convex's limits also when events come back into the window that were stored outside of it", async ({
     luma,
   }) => {

@@ -45,7 +45,7 @@ export async function syncDescriptions(
   ctx: ActionCtx,
   sync: { org: Org; syncNumber: number; key: LumaKey; address: LumaAddress; deadline: number },
   candidates: Candidate[],
-): Promise<{ described: number; isUndescribed: boolean; note: string }> {
+): Promise<{ described: number; isUndescribed?: boolean; note: string }> {
   const { org, syncNumber, deadline } = sync;
   let batch: EventDescription[] = [];
   let batchBytes = 0;
@@ -61,7 +61,7 @@ export async function syncDescriptions(
     for await (const result of writes) described += result.described;
   };
 
-  let isUndescribed = false;
+  let isUndescribed = candidates.length === 0 ? undefined : false;
   let askedFor = 0;
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {

@@ -31,7 +31,7 @@ const MAX_TRIES = 3;
 const ORG_PAUSE_MS = milliseconds({ seconds: 1 });
 /** What failed in passing waits so long for the second round, and for the third, which is the last. */
 const ROUND_DELAYS_MS = [milliseconds({ minutes: 30 }), milliseconds({ hours: 2 })];
-/** So many organizations in a row that lu.ma did not serve are an outage, and end a round. */
+/** So many organizations in a row that lu.ma did not serve are an outage: of lists, they end a round. */
 const MAX_UNSERVED_IN_A_ROW = 5;
 
 /** Convex's arrays hold 8,192 elements. */
@@ -47,8 +47,8 @@ const runProgress = v.object({
   failedInPassing: v.array(v.array(orgId)),
   /** How many organizations in a row lu.ma did not serve, up to now. */
   unservedInARow: v.number(),
-  /** lu.ma did not serve a description: asking for more would take 2 minutes of each organization's time. */
-  skipsDescriptions: v.boolean(),
+  /** The same of descriptions, of which each costs 2 minutes then. */
+  undescribedInARow: v.number(),
   startedAt: v.number(),
   slices: v.number(),
   synced: v.number(),
@@ -57,7 +57,7 @@ const runProgress = v.object({
 });
 type RunProgress = Infer<typeof runProgress>;
 
-const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0, skipsDescriptions: false };
+const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0, undescribedInARow: 0 };
 const START_OF_RUN = { round: 1, remaining: null, slices: 0, synced: 0, failed: 0 };
 
 const checkOnSlice = v.id("_scheduled_functions");
@@ -164,10 +164,11 @@ async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId, progress: RunProgress)
   }
   const { syncNumber, name } = begun;
   try {
-    const { skipsDescriptions } = progress;
+    const skipsDescriptions = progress.undescribedInARow >= MAX_UNSERVED_IN_A_ROW;
     const args = { orgId, run: { syncNumber, skipsDescriptions } };
     const result: SyncResult = await ctx.runAction(internal.events.sync.syncOrgEvents, args);
-    progress.skipsDescriptions ||= result.isUndescribed ?? false;
+    if (result.isUndescribed) progress.undescribedInARow += 1;
+    else if (result.isUndescribed === false) progress.undescribedInARow = 0;
     return result.isOvertaken ? "neither" : "synced";
   } catch (error) {
     let failure = toFailure(error, name);

@@ -49,10 +49,9 @@ type ListingRequest = {
  * @throws LumaError with a reason for an administrator, without the key.
  */
 export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
-  const { address, page: firstPage } = await fetchFirstPage(request);
+  let { address, page } = await fetchFirstPage(request);
   const listing: LumaListing = { events: new Map(), invalid: [], address };
   const usedCursors = new Set<string>();
-  let page = firstPage;
   for (let pageNumber = 1; ; pageNumber += 1) {
     for (const entry of page.entries) {
       const read = readEntry(entry);

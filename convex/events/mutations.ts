@@ -55,7 +55,7 @@ async function upsert(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent, budg
   if (stored !== null && isSameEvent(stored, event)) return "unchanged";
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
   const fields = { ...pick(mirroredEvent, event), orgId, syncedAt: Date.now() };
-  if (!budget.spend({ ...stored, ...fields })) return "left";
+  if (!budget.spend(stored ?? fields, { ...stored, ...fields })) return "left";
   if (stored === null) {
     await ctx.db.insert("events", fields);
     return "inserted";
@@ -65,7 +65,7 @@ async function upsert(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent, budg
 }
 
 /**
- * Marks events that lu.ma no longer lists as removed, and returns how many. They stay in the table: one that comes
+ * Marks events that lu.ma no longer lists as removed, and counts them. They stay in the table: one that comes
  * back is the same document again.
  *
  * @throws ConvexError when there is no such organization.
@@ -91,7 +91,7 @@ export const markEventsRemoved = internalMutation({
 });
 
 /**
- * Writes descriptions that differ from what is stored, and returns how many were new, changed or cleared. Leaves alone
+ * Writes descriptions that differ from what is stored, and counts those that were new, changed or cleared. Leaves alone
  * what is not the organization's, or no longer listed. One that could not be fetched stays, or is empty from now on.
  *
  * @throws ConvexError when there is no such organization.
@@ -107,7 +107,7 @@ export const describeEvents = internalMutation({
       const stored = await findEvent(ctx, orgId, lumaEventId);
       const description = fetched ?? stored?.description ?? "";
       if (stored?.status === "listed" && stored.description !== description) {
-        if (!budget.spend({ ...stored, description })) break;
+        if (!budget.spend(stored, { ...stored, description })) break;
         await ctx.db.patch("events", stored._id, { description, syncedAt: Date.now() });
         // A first answer that is empty says only that lu.ma was asked.
         if ((stored.description ?? "") !== description) described += 1;

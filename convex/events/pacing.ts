@@ -40,9 +40,9 @@ export class WriteBudget {
   private bytes = 0;
   constructor(private readonly syncNumber: number | undefined) {}
 
-  /** Whether the document may still be written; if so, it counts. */
-  spend(document: Parameters<typeof getDocumentSize>[0]): boolean {
-    const bytes = getDocumentSize(document);
+  /** Whether a document may still be written; if so, it counts, as it was read or as it will be, whichever is larger. */
+  spend(...states: Parameters<typeof getDocumentSize>[0][]): boolean {
+    const bytes = Math.max(...states.map((state) => getDocumentSize(state)));
     const isSpent = this.bytes > 0 && this.bytes + bytes > MAX_WRITE_BYTES;
     if (this.syncNumber !== undefined && isSpent) return false;
     this.bytes += bytes;

@@ -98,10 +98,12 @@ async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncResult): Promise<
   await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
 
   const step = { org, syncNumber, key, address: listing.address, deadline };
-  const end = await syncDescriptions(ctx, step, run?.skipsDescriptions ? [] : candidates);
+  const invalid = listSome("Invalid", describeInvalid(listing.invalid, key));
+  if (run?.skipsDescriptions) return ["Descriptions: lu.ma gives none just now.", invalid];
+  const end = await syncDescriptions(ctx, step, candidates);
   counts.described = end.described;
-  if (end.isUndescribed) counts.isUndescribed = true;
-  return [end.note, listSome("Invalid", describeInvalid(listing.invalid, key))];
+  if (run !== undefined) counts.isUndescribed = end.isUndescribed;
+  return [end.note, invalid];
 }
 
 function getLumaKey(org: Org): LumaKey {

@@ -108,7 +108,7 @@ export const NO_COUNTS = Object.fromEntries(
 export const syncResult = syncCounts.extend({
   /** A later sync had begun before this one could stamp the organization. */
   isOvertaken: v.optional(v.boolean()),
-  /** lu.ma did not serve the descriptions. */
+  /** For the full run: whether lu.ma did not serve the descriptions, if it was asked for any. */
   isUndescribed: v.optional(v.boolean()),
 });
 export type SyncResult = Infer<typeof syncResult>;

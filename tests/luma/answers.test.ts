@@ -1,6 +1,6 @@
-import { describe, expect, test } from "vitest";
-import { toMirroredEvent } from "../../convex/events/luma/mapping";
-import { lumaPage, readDescription, readEntry } from "../../convex/events/luma/wire";
+import { describe, expect } from "vitest";
+import { getAddresses } from "../../convex/events/luma/addresses";
+import { fetchLumaDescription, fetchLumaEvents } from "../../convex/events/lumaClient";
 import type { MirroredEvent } from "../../convex/events/validators";
 import cursorOnLastPage from "../answers/current-cursor-on-last-page.json";
 import managedElsewhere from "../answers/current-managed-elsewhere.json";
@@ -9,19 +9,34 @@ import currentEvent from "../answers/event-get.current.json";
 import olderEvent from "../answers/event-get.older.json";
 import older2 from "../answers/older-2.json";
 import older from "../answers/older.json";
+import { settle } from "../support/clock";
+import { test } from "../support/fixtures";
+import { status, type LumaServer } from "../support/lumaServer";
+
+const ANY_TIME = { after: 0, before: Date.UTC(2030, 0, 1), deadline: Infinity };
+const KEY = { apiKey: "key-1", source: "a test", howToSet: "a test" };
 
 /** The events of a listing, as a sync would store them. */
-function mirror({ body }: { body: unknown }): MirroredEvent[] {
-  return lumaPage.parse(body).entries.map((entry) => {
-    const read = readEntry(entry);
-    if ("invalid" in read) throw new Error(read.invalid.reason);
-    return toMirroredEvent(read.event);
-  });
+async function mirror(luma: LumaServer, { body }: { body: unknown }): Promise<MirroredEvent[]> {
+  luma.answerNext(status(200, body));
+  const fetching = fetchLumaEvents({ key: KEY, ...ANY_TIME });
+  const { events, invalid } = await settle(fetching, luma.activity);
+  expect(invalid).toEqual([]);
+  expect(luma.requests).toHaveLength(1);
+  return [...events.values()];
+}
+
+async function describeOne(luma: LumaServer, { body }: { body: unknown }) {
+  const [address] = getAddresses();
+  if (address === undefined) throw new Error("there is no address");
+  luma.answerNext(status(200, body));
+  const request = { key: KEY, address, deadline: Infinity };
+  return await settle(fetchLumaDescription("evt-1", request), luma.activity);
 }
 
 describe("what lu.ma answers", () => {
-  test("today is mirrored, the place of a guests-only event by its city", () => {
-    expect(mirror(current)).toEqual([
+  test("today is mirrored, the place of a guests-only event by its city", async ({ luma }) => {
+    expect(await mirror(luma, current)).toEqual([
       {
         lumaEventId: "evt-ZWviVlhfy5Wstc9",
         title: "Hot Shot Investor Dinner ATX",
@@ -37,19 +52,21 @@ describe("what lu.ma answers", () => {
     ]);
   });
 
-  test("with a cursor on the last page is the last page all the same", () => {
-    expect(lumaPage.parse(cursorOnLastPage.body).has_more).toBe(false);
-    expect(mirror(cursorOnLastPage)).toMatchObject([
+  test("with a cursor on the last page is the last page all the same", async ({ luma }) => {
+    expect(await mirror(luma, cursorOnLastPage)).toMatchObject([
       { title: "Londrisoft Camp 2026", status: "listed", location: undefined },
     ]);
   });
 
-  test("about events that are managed elsewhere is never listed", () => {
-    expect(mirror(managedElsewhere).map(({ status }) => status)).toEqual(["unlisted", "unlisted"]);
+  test("about events that are managed elsewhere is never listed", async ({ luma }) => {
+    const statuses = (await mirror(luma, managedElsewhere)).map((event) => event.status);
+    expect(statuses).toEqual(["unlisted", "unlisted"]);
   });
 
-  test("in the older format is mirrored, with its descriptions left for later", () => {
-    const [event, ...more] = mirror(older);
+  test("in the older format is mirrored, with its descriptions left for later", async ({
+    luma,
+  }) => {
+    const [event, ...more] = await mirror(luma, older);
     expect(more).toEqual([]);
     expect(event).toMatchObject({
       lumaEventId: "evt-7AfHSGOBmoz4iLO",
@@ -61,14 +78,18 @@ describe("what lu.ma answers", () => {
     expect(JSON.stringify(event)).not.toContain("zoom.us");
   });
 
-  test("in the older format about a private event is not listed, its place the city at most", () => {
-    expect(mirror(older2)).toMatchObject([
+  test("in the older format about a private event is not listed, its place the city at most", async ({
+    luma,
+  }) => {
+    expect(await mirror(luma, older2)).toMatchObject([
       { title: "In person", status: "unlisted", location: "San Francisco, California" },
     ]);
   });
 
-  test("for one event holds its description, in both formats", () => {
-    expect(readDescription(currentEvent.body)).toBe("An evening for founders.\n\nBring a friend.");
-    expect(readDescription(olderEvent.body)).toContain("We've all heard a lot about memory");
+  test("for one event holds its description, in both formats", async ({ luma }) => {
+    expect(await describeOne(luma, currentEvent)).toBe(
+      "An evening for founders.\n\nBring a friend.",
+    );
+    expect(await describeOne(luma, olderEvent)).toContain("We've all heard a lot about memory");
   });
 });

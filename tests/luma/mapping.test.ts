@@ -96,7 +96,7 @@ describe("an event", () => {
     expect(mirror({ start_at, end_at: "2026-13-05T18:00:00.000Z" }).endAt).toBeUndefined();
   });
 
-  test.for(["Mars/Olympus", "+02:00", "", null, 7])(
+  test.for(["Mars/Olympus", "+02:00", "-0800", "Europe/Berlin".padEnd(101, "x"), "", null, 7])(
     "in the time zone %s is shown in UTC",
     (name) => {
       expect(mirror({ timezone: name }).timezone).toBe("UTC");

@@ -58,3 +58,18 @@ async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   }
   throw new Error("the call did not fail");
 }
+
+/** Sends what is meant for lu.ma's own hosts to the stand-in, over real HTTP; tells which hosts were asked. */
+export function routeLumaHosts(luma: LumaServer, unreachable: string[] = []): string[] {
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", undefined);
+  const hosts: string[] = [];
+  const realFetch = globalThis.fetch;
+  vi.stubGlobal("fetch", async (input: string, init: RequestInit) => {
+    const url = new URL(input);
+    hosts.push(url.host);
+    // Nobody listens on port 1.
+    const origin = unreachable.includes(url.host) ? "http://127.0.0.1:1" : luma.origin;
+    return await realFetch(`${origin}${url.pathname}${url.search}`, init);
+  });
+  return hosts;
+}

@@ -77,6 +77,13 @@ describe("sources that are merged", () => {
     for (const { seen } of sources) expect(seen.isClosed).toBe(true);
   });
 
+  test("that start at the same time come in the order of the sources", async () => {
+    const descriptions: unknown[] = [];
+    const sources = ["first", "second"].map((description) => source([5], description).events);
+    for await (const event of mergeByStart(sources)) descriptions.push(event.description);
+    expect(descriptions).toEqual(["first", "second"]);
+  });
+
   test("are read one ahead and no more, and all are closed when the reader has enough", async () => {
     const sources = [source([1, 4, 6]), source([2, 5, 7]), source([3, 8, 9])];
     const merged = mergeByStart(sources.map(({ events }) => events));

@@ -49,8 +49,8 @@ function toAddress(text: string): LumaAddress | undefined {
   if (!["http:", "https:"].includes(list.protocol)) return undefined;
   const generation = GENERATIONS.find((one) => list.pathname.endsWith(one.list));
   if (generation === undefined) return undefined;
-  const event = new URL(list);
-  event.pathname = list.pathname.slice(0, -generation.list.length) + generation.event;
+  const path = list.pathname.slice(0, -generation.list.length) + generation.event;
+  const event = new URL(`${list.origin}${path}${list.search}`);
   return { list, event, idParameter: generation.idParameter };
 }
 

@@ -38,7 +38,7 @@ function isListed({ audiences, isWrapped }: LumaEvent): boolean {
       isAbsentOr("approved", status),
   );
   // The current API always says it.
-  return isOnlyPublic && (isWrapped || audiences.some(({ visibility }) => visibility === "public"));
+  return isOnlyPublic && (isWrapped || audiences[0]?.visibility === "public");
 }
 
 function isAbsentOr(word: string, said: unknown): boolean {
@@ -64,11 +64,12 @@ function toEventUrl({ id, url }: LumaEvent): string {
 }
 
 // Asking Intl costs more than the rest of the mapping, and a calendar has a handful of time zones.
+const MAX_TIMEZONE_UNITS = 100;
 const knownTimezones = new Map<string, boolean>();
 
 function toTimezone(name: string | undefined): string {
   // Newer engines take offsets such as "+02:00" for time zones; they are no IANA names.
-  if (name === undefined || /^[+-]/.test(name)) return "UTC";
+  if (name === undefined || name.length > MAX_TIMEZONE_UNITS || /^[+-]/.test(name)) return "UTC";
   let isKnown = knownTimezones.get(name);
   if (isKnown === undefined) {
     isKnown = isTimezone(name);

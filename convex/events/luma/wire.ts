@@ -111,8 +111,8 @@ function explain(error: z.ZodError): string {
 }
 
 const describedEvent = z.object({
-  description: z.string().nullish(),
-  description_md: z.string().nullish(),
+  description: z.string().nullish().catch(undefined),
+  description_md: z.string().nullish().catch(undefined),
 });
 
 /**
