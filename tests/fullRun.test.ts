@@ -966,6 +966,25 @@ describe("an outage of lu.ma's", () => {
       expect([...asked]).toEqual([0, 1, 3, 4, 6, 7, 9, 10]);
     });
 
+    test("that is none, but one event of a calendar that many share, costs no other calendar's", async ({
+      luma,
+    }) => {
+      const t = startEngine();
+      for (let i = 0; i < 6; i += 1) {
+        await insertOrg(t, { name: `Chapter ${i}`, lumaApiKey: keyOf(0) });
+      }
+      await insertOrg(t, { name: "Other", lumaApiKey: keyOf(1) });
+      luma.setCalendar(keyOf(0), [aWireEvent({ id: "evt-never" })]);
+      luma.setCalendar(keyOf(1), [aWireEvent({ id: "evt-fine" })]);
+      for (let n = 0; n < 6 * 4; n += 1) {
+        luma.answerNext(silence, { key: keyOf(0), kind: "event" });
+      }
+      await settle(t.action(runFullEventSync, {}), luma.activity);
+      await passTimeUntil(isRunOver, luma.activity);
+      const asked = luma.requestsOf("event").map(({ key }) => Number(key?.slice(4)));
+      expect(asked).toEqual([...Array<number>(6 * 4).fill(0), 1]);
+    });
+
     test.for<[string, Answer]>([
       ["a key that is wrong", failure(401, "You are not signed in.")],
       ["a rate limit", status(429)],

@@ -45,7 +45,7 @@ export async function syncDescriptions(
   ctx: ActionCtx,
   sync: { org: Org; syncNumber: number; key: LumaKey; address: LumaAddress; deadline: number },
   candidates: Candidate[],
-): Promise<{ described: number; isUndescribed?: boolean; note: string }> {
+): Promise<{ described: number; undescribed?: string | null; note: string }> {
   const { org, syncNumber, deadline } = sync;
   let batch: EventDescription[] = [];
   let batchBytes = 0;
@@ -61,7 +61,7 @@ export async function syncDescriptions(
     for await (const result of writes) described += result.described;
   };
 
-  let isUndescribed = candidates.length === 0 ? undefined : false;
+  let undescribed: string | null | undefined = candidates.length === 0 ? undefined : null;
   let askedFor = 0;
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
@@ -78,7 +78,8 @@ export async function syncDescriptions(
     }
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
-    isUndescribed = error instanceof LumaError && error.consequences.isUnserved === true;
+    const isUnserved = error instanceof LumaError && error.consequences.isUnserved;
+    if (isUnserved) undescribed = candidates[askedFor - 1]?.lumaEventId;
   }
   try {
     await writeBatch();
@@ -86,7 +87,7 @@ export async function syncDescriptions(
     end = `ended by ${explainEnd(error, org)}`;
   }
   const note = `Descriptions: ${askedFor} asked for, ${end.replace(/\.$/, "")}.`;
-  return { described, isUndescribed, note };
+  return { described, undescribed, note };
 }
 
 function explainEnd(error: unknown, org: Org): string {

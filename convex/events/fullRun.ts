@@ -47,8 +47,8 @@ const runProgress = v.object({
   failedInPassing: v.array(v.array(orgId)),
   /** How many organizations in a row lu.ma did not serve, up to now. */
   unservedInARow: v.number(),
-  /** The same of descriptions, of which each costs 2 minutes then. */
-  undescribedInARow: v.number(),
+  /** The same of descriptions, of which each costs 2 minutes then: of which events. One may be of several organizations. */
+  undescribed: v.array(v.string()),
   startedAt: v.number(),
   slices: v.number(),
   synced: v.number(),
@@ -57,7 +57,7 @@ const runProgress = v.object({
 });
 type RunProgress = Infer<typeof runProgress>;
 
-const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0, undescribedInARow: 0 };
+const START_OF_ROUND = { failedInPassing: [], unservedInARow: 0, undescribed: [] };
 const START_OF_RUN = { round: 1, remaining: null, slices: 0, synced: 0, failed: 0 };
 
 const checkOnSlice = v.id("_scheduled_functions");
@@ -164,11 +164,13 @@ async function syncOneOfRun(ctx: ActionCtx, orgId: OrgId, progress: RunProgress)
   }
   const { syncNumber, name } = begun;
   try {
-    const skipsDescriptions = progress.undescribedInARow >= MAX_UNSERVED_IN_A_ROW;
+    const skipsDescriptions = progress.undescribed.length >= MAX_UNSERVED_IN_A_ROW;
     const args = { orgId, run: { syncNumber, skipsDescriptions } };
     const result: SyncResult = await ctx.runAction(internal.events.sync.syncOrgEvents, args);
-    if (result.isUndescribed) progress.undescribedInARow += 1;
-    else if (result.isUndescribed === false) progress.undescribedInARow = 0;
+    if (result.undescribed === null) progress.undescribed = [];
+    else if (result.undescribed !== undefined) {
+      progress.undescribed = [...new Set([...progress.undescribed, result.undescribed])];
+    }
     return result.isOvertaken ? "neither" : "synced";
   } catch (error) {
     let failure = toFailure(error, name);

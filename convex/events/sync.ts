@@ -102,7 +102,7 @@ async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncResult): Promise<
   if (run?.skipsDescriptions) return ["Descriptions: lu.ma gives none just now.", invalid];
   const end = await syncDescriptions(ctx, step, candidates);
   counts.described = end.described;
-  if (run !== undefined) counts.isUndescribed = end.isUndescribed;
+  if (run !== undefined) counts.undescribed = end.undescribed;
   return [end.note, invalid];
 }
 

@@ -108,8 +108,8 @@ export const NO_COUNTS = Object.fromEntries(
 export const syncResult = syncCounts.extend({
   /** A later sync had begun before this one could stamp the organization. */
   isOvertaken: v.optional(v.boolean()),
-  /** For the full run: whether lu.ma did not serve the descriptions, if it was asked for any. */
-  isUndescribed: v.optional(v.boolean()),
+  /** For the full run, if lu.ma was asked for descriptions: the lu.ma id of the one that it did not serve, or `null`. */
+  undescribed: v.optional(v.union(v.string(), v.null())),
 });
 export type SyncResult = Infer<typeof syncResult>;
 
