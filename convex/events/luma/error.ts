@@ -29,7 +29,7 @@ export class LumaError extends Error {
 
 export const SYNC_LATER = "Sync again later.";
 export const CHECK_NETWORK =
-  "No address was reached: look at this deployment's own network first, then sync again.";
+  "There was no connection: look at this deployment's own network first, then sync again.";
 
 /** What is said when every address has failed in its own way, in the order in which they were asked. */
 export function combineErrors(errors: LumaError[]): LumaError {

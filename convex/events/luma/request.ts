@@ -45,7 +45,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
           const advice = `The key in ${key.source} is rate limited, and something else may be using it: sync again in a few minutes.`;
           throw giveUp("passing", advice, { isFinal: true });
         }
-        await pause(toRateLimitWait(outcome.retryAfter), deadline);
+        await pause(toRateLimitWait(outcome.retryAfter), deadline, outcome.what);
         break;
       case "broken":
       case "unconnected": {
@@ -56,7 +56,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
           throw giveUp("passing", advice, { isUnserved: true, isUnreachable });
         }
         failed += 1;
-        await pause(waitMs, deadline);
+        await pause(waitMs, deadline, outcome.what);
         break;
       }
       case "blocked": {
@@ -99,16 +99,19 @@ function toMilliseconds(retryAfter: string): number {
     : NaN;
 }
 
-/** Waits, unless the time would be up by then. */
-export async function pause(waitMs: number, deadline: number): Promise<void> {
-  if (Date.now() + waitMs >= deadline) throw tooSlow();
+/**
+ * Waits, unless the time would be up by then.
+ *
+ * @param last what lu.ma did last, if that is why there is a wait.
+ * @throws LumaError when the time would be up.
+ */
+export async function pause(waitMs: number, deadline: number, last?: string): Promise<void> {
+  if (Date.now() + waitMs >= deadline) throw tooSlow(last);
   await new Promise((resolve) => setTimeout(resolve, waitMs));
 }
 
-function tooSlow(): LumaError {
-  return new LumaError("too slow: lu.ma did not give all of it within 7 minutes, waits included", {
-    kind: "passing",
-    advice: SYNC_LATER,
-    isFinal: true,
-  });
+function tooSlow(last?: string): LumaError {
+  const what = "too slow: lu.ma did not give all of it within 7 minutes, waits included";
+  const end = last === undefined ? "" : ` (last, ${last})`;
+  return new LumaError(`${what}${end}`, { kind: "passing", advice: SYNC_LATER, isFinal: true });
 }
