@@ -16,10 +16,10 @@ export function isSameEvent(
 
 /** What a comparison has found so far. */
 export type Comparison = {
-  listed: LumaListing["events"];
+  events: LumaListing["events"];
   /** Ids of entries that could not be read; `null` among them may be any event. */
   invalidIds: Set<string | null>;
-  /** lu.ma ids of stored events of the window that are as listed, and of those that are not. */
+  /** lu.ma ids of stored events of the window that are as lu.ma gives them, and of those that are not. */
   unchanged: Set<string>;
   changed: Set<string>;
   /** Stored events that lu.ma no longer lists. */
@@ -28,13 +28,7 @@ export type Comparison = {
 
 export function startComparison({ events, invalid }: LumaListing): Comparison {
   const invalidIds = new Set(invalid.map(({ id }) => id));
-  return {
-    listed: events,
-    invalidIds,
-    unchanged: new Set(),
-    changed: new Set(),
-    gone: new Set(),
-  };
+  return { events, invalidIds, unchanged: new Set(), changed: new Set(), gone: new Set() };
 }
 
 /**
@@ -44,8 +38,8 @@ export function startComparison({ events, invalid }: LumaListing): Comparison {
  */
 export function compareStored(stored: ComparedEvent, comparison: Comparison): ComparedEvent | null {
   const { lumaEventId } = stored;
-  const { listed, invalidIds, unchanged, changed, gone } = comparison;
-  const event = listed.get(lumaEventId);
+  const { events, invalidIds, unchanged, changed, gone } = comparison;
+  const event = events.get(lumaEventId);
   if (event === undefined) {
     // Not known to be off the list: left as it is.
     if (invalidIds.has(null) || invalidIds.has(lumaEventId)) return stored;
@@ -56,14 +50,14 @@ export function compareStored(stored: ComparedEvent, comparison: Comparison): Co
   return { ...stored, ...event };
 }
 
-/** Listed events that are not among the stored ones of the window. */
-export function getNew({ listed, unchanged, changed }: Comparison): MirroredEvent[] {
-  return [...listed.values()].filter(
+/** Events of the listing that are not among the stored ones of the window. */
+export function getNew({ events, unchanged, changed }: Comparison): MirroredEvent[] {
+  return [...events.values()].filter(
     ({ lumaEventId: id }) => !unchanged.has(id) && !changed.has(id),
   );
 }
 
-/** Listed events that are not stored as they are listed. */
-export function getToWrite({ listed, unchanged }: Comparison): MirroredEvent[] {
-  return [...listed.values()].filter(({ lumaEventId }) => !unchanged.has(lumaEventId));
+/** Events of the listing that are new, or not stored as lu.ma gives them. */
+export function getToWrite({ events, unchanged }: Comparison): MirroredEvent[] {
+  return [...events.values()].filter(({ lumaEventId }) => !unchanged.has(lumaEventId));
 }

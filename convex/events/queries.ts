@@ -19,7 +19,7 @@ const PAGE_BYTES = 4 * 1024 * 1024;
  * looked at) and past ones (at most 20, latest first). `null` when there is no such organization. Lists get
  * shorter rather than fail when the events are so large that they come near Convex's limits.
  *
- * @param now ms since 1970, from the client, rounded (to the minute, say) so that results can be cached.
+ * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
  */
 export const getOrgEvents = query({
   args: { orgId, now: v.number() },
@@ -33,7 +33,7 @@ export const getOrgEvents = query({
  * (looked for among the 400 that start first). Nobody signed in: both lists are empty. Lists get shorter rather
  * than fail when the events are so large that they come near Convex's limits.
  *
- * @param now ms since 1970, from the client, rounded (to the minute, say) so that results can be cached.
+ * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
  */
 export const getDashboardEvents = query({
   args: { now: v.number() },

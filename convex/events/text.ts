@@ -40,7 +40,7 @@ export function toWellFormed(text: string): string {
 }
 
 const MAX_LISTED = 20;
-/** With 4 bytes for a character at the worst, still below the 4 KiB at which Convex cuts a line, for most texts. */
+/** Below the 4 KiB at which Convex cuts a line, for texts that are mostly ASCII, as reasons are. */
 const MAX_LINE_UNITS = 3_500;
 const MAX_ITEM_UNITS = 150;
 

@@ -83,6 +83,7 @@ function toOutcome(response: Response, body: string, url: URL, key: LumaKey): Ou
   // Some runtimes hide the status of a redirect that they did not follow.
   const status = response.type === "opaqueredirect" ? 302 : response.status;
   const answer = parseJson(body);
+  if (response.ok && answer !== undefined) return { kind: "json", json: answer.json };
   const text = quote(errorBody.safeParse(answer?.json).data?.message ?? body, key.apiKey);
   const seen = {
     what: `${url.host} answered ${status}`,
@@ -101,7 +102,6 @@ function toOutcome(response: Response, body: string, url: URL, key: LumaKey): Ou
     return { kind: "key rejected", ...seen, what };
   }
   if (status >= 300) return { kind: "gone", ...seen };
-  if (answer !== undefined) return { kind: "json", json: answer.json };
   return { kind: "broken", ...seen, what: `${seen.what} with a body that is not JSON` };
 }
 
