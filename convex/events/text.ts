@@ -44,9 +44,9 @@ const MAX_LISTED = 20;
 const MAX_LINE_UNITS = 3_500;
 const MAX_ITEM_UNITS = 150;
 
-/** One line for the log, of all parts that are not empty. */
+/** One line for the log. */
 export function toLogLine(...parts: string[]): string {
-  return toOneLine(parts.filter((part) => part !== "").join(" "), MAX_LINE_UNITS);
+  return toOneLine(parts.join(" "), MAX_LINE_UNITS);
 }
 
 /** The first 20 of a list, and how many more there are; nothing for an empty one. */
