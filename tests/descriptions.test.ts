@@ -58,6 +58,7 @@ describe("descriptions", () => {
   test("are asked for one by one, 300 ms apart, when the listing is written and stamped", async ({
     luma,
   }) => {
+    vi.spyOn(console, "log");
     const t = startEngine();
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, [inHours(1), inHours(2), inHours(3)]);
@@ -73,6 +74,7 @@ describe("descriptions", () => {
       { kind: "event" },
     );
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 3, described: 3 });
+    expect(lastNote()).toBe("Descriptions: 3 asked for, all there are.");
     expect(seen).toEqual([NOW, 3]);
     const times = luma.requestsOf("event").map(({ at }) => at);
     expect(times.slice(1).map((at, i) => at - (times[i] ?? 0))).toEqual([300, 300]);
@@ -306,6 +308,7 @@ describe("a description that cannot be fetched", () => {
       expect(askedFor(luma)).toEqual(["evt-1", "evt-2"]);
       expect(lastNote()).toContain("Descriptions: 2 asked for, ended by ");
       expect(lastNote()).toContain(why);
+      expect(lastNote()).toMatch(/127\.0\.0\.1.*[^.]\.$/);
       // What was not answered counts as not asked for.
       expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 4 });
       expect(askedFor(luma)).toEqual(["evt-2", "evt-3", "evt-4", "evt-5", "evt-1"]);

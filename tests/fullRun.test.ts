@@ -278,7 +278,7 @@ describe("a full run", () => {
     }
     await settle(t.action(runFullEventSync, {}));
     const [slice, run, ...more] = logged();
-    expect(slice).toContain("round 1, slice 1: 0 synced, 25 failed, 0 left");
+    expect(slice).toContain("round 1, slice 1: 0 synced, 25 failed, 0 left. Failed: ");
     expect(slice?.match(/organizations: luma.example rejected the API key with 401/g)).toHaveLength(
       20,
     );

@@ -281,7 +281,11 @@ describe("an entry that cannot be read", () => {
     const orgId = await connectedOrg(t);
     luma.setCalendar(
       KEY,
-      wireEvents(25, (i) => ({ name: "", start_at: at(NOW + (i + 1) * HOUR_MS) })),
+      wireEvents(25, (i) => ({
+        ...(i === 0 && { id: "" }),
+        name: "",
+        start_at: at(NOW + (i + 1) * HOUR_MS),
+      })),
     );
     await syncOrg(t, luma, orgId);
     expect(logged()).toHaveLength(1);
@@ -289,6 +293,8 @@ describe("an entry that cannot be read", () => {
     expect(line).toContain(
       "fetched 0, inserted 0, updated 0, unchanged 0, removed 0, invalid 25, described 0",
     );
+    expect(line).toContain(`lu.ma sync of "Acme" (${orgId}): `);
+    expect(line).toContain(" Invalid: (no id) (no readable id); evt-1 (name: ");
     expect(line).toContain("evt-19 (name: ");
     expect(line).not.toContain("evt-20 ");
     expect(line).toContain("and 5 more");
@@ -529,10 +535,11 @@ describe("a key in an environment variable", () => {
     vi.stubEnv("AWS_SECRET", "other-secret");
     const t = startEngine();
     const orgId = await connectedOrg(t, "Acme", lumaApiKey);
-    const reason = await reasonOf(syncOrg(t, luma, orgId));
-    expect(reason).toContain('Organization "Acme"');
-    expect(reason).toContain(expected);
-    expect((await getOrg(t, orgId)).eventsSyncError).toBe(reason);
+    const { message, kind } = await failureOf(syncOrg(t, luma, orgId));
+    expect(kind).toBe("lasting");
+    expect(message).toContain('Organization "Acme"');
+    expect(message).toContain(expected);
+    expect((await getOrg(t, orgId)).eventsSyncError).toBe(message);
     expect(luma.requests).toEqual([]);
   });
 

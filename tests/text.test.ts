@@ -44,6 +44,7 @@ describe("a URL", () => {
     ["HTTP://example.com", "HTTP://example.com"],
     ["ftp://example.com", undefined],
     ["see https://example.com", undefined],
+    ["javascript:alert('https://example.com')", undefined],
     ["https://", undefined],
     [undefined, undefined],
     [`https://example.com/${"x".repeat(1_980)}`, `https://example.com/${"x".repeat(1_980)}`],
