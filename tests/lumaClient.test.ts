@@ -389,18 +389,18 @@ describe("an answer that will not get better", () => {
     expect(message).toMatch(/"No tea for ("tea )?\[API key\]"?!"/);
   });
 
-  test.for<[string, unknown]>([
-    ["no entries", { has_more: false }],
-    ["entries that are no list", { entries: {}, has_more: false }],
-    ["no has_more", { entries: [] }],
-    ["a list only", []],
-    ["null", null],
-    ["an error with status 200", { message: "internal" }],
-  ])("JSON of another shape is no empty calendar: %s", async ([, body], { luma }) => {
+  test.for<[string, unknown, string]>([
+    ["no entries", { has_more: false }, "entries"],
+    ["entries that are no list", { entries: {}, has_more: false }, "entries"],
+    ["no has_more", { entries: [] }, "has_more"],
+    ["a list only", [], "all of it"],
+    ["null", null, "all of it"],
+    ["an error with status 200", { message: "internal" }, "entries, has_more"],
+  ])("JSON of another shape is no empty calendar: %s", async ([, body, wrong], { luma }) => {
     luma.answerNext(status(200, body));
     const { message, consequences } = await failureOf(fetchAll(luma));
-    expect(message).toMatch(
-      / answered page 1 with JSON that is not a list of events \(wrong: .*\)\. LUMA_LIST/,
+    expect(message).toContain(
+      ` answered page 1 with JSON that is not a list of events (wrong: ${wrong}). LUMA_LIST`,
     );
     expect(consequences).toMatchObject({ kind: "lasting" });
     expect(luma.requests).toHaveLength(1);
@@ -557,6 +557,18 @@ describe("the address", () => {
         "public-api.lu.ma answered 404 for page 1 (1 attempt). Sync again later.",
     );
     expect(consequences).toMatchObject({ kind: "passing", isUnserved: true });
+  });
+
+  test("that answers with other JSON in both places says that the API may have changed", async ({
+    luma,
+  }) => {
+    routeLumaHosts(luma);
+    answerTimes(luma, 2, status(200, {}));
+    const { message, consequences } = await failureOf(fetchAll(luma));
+    expect(message).toMatch(
+      /\)\. lu\.ma may have changed its API: look for a newer version [^.]*\.$/,
+    );
+    expect(consequences).toMatchObject({ kind: "lasting" });
   });
 
   test("that fails in both places was not served if one of them did not serve", async ({
@@ -764,7 +776,7 @@ describe("a description", () => {
   });
 
   test.for<[string, Answer]>([
-    ["503", status(503)],
+    ["500", status(500)],
     ["no connection", reset],
     ["no answer in 30 s", silence],
     ["a body that is not JSON", status(200, "<h1>Welcome</h1>")],

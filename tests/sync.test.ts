@@ -731,6 +731,8 @@ describe("two syncs of one organization at once", () => {
       inserted: 100,
       isOvertaken: true,
     });
+    // The second one was refused, and not repeated.
+    expect(writes).toBe(2);
     expect(await getOrg(t, orgId)).not.toHaveProperty("eventsLastSynced");
   });
 
