@@ -174,6 +174,7 @@ describe("what lu.ma hides", () => {
       expect(JSON.stringify(event)).not.toContain("secret-room");
     }
     expect(mirror({ meeting_url: "" }).isVirtual).toBe(false);
+    expect(mirror({ meeting_url: " " }).isVirtual).toBe(false);
   });
 });
 
@@ -184,7 +185,9 @@ describe("a location", () => {
     expect(mirror({ geo_address_json: { ...address, full_address: "All of it" } }).location).toBe(
       "All of it",
     );
-    expect(mirror({ geo_address_json: { city: "Berlin", address: "" } }).location).toBe("Berlin");
+    expect(mirror({ geo_address_json: { city: " Berlin\n", address: " " } }).location).toBe(
+      "Berlin",
+    );
     expect(mirror({ geo_address_json: null }).location).toBeUndefined();
   });
 });
