@@ -651,6 +651,17 @@ describe("a sync that is ended", () => {
   );
 });
 
+/** An engine that counts the calls of one mutation. */
+function startCounting(name: "upsertEvents" | "recordSyncError") {
+  let calls = 0;
+  const counted = withHandler(eventMutations[name], (handler) => (...args) => {
+    calls += 1;
+    return handler(...args);
+  });
+  const t = startEngine({ "events/mutations": { ...eventMutations, [name]: counted } });
+  return { t, calls: () => calls };
+}
+
 describe("two syncs of one organization at once", () => {
   test("leave what the later one found, and the earlier one says that it was overtaken", async ({
     luma,
@@ -715,16 +726,11 @@ describe("two syncs of one organization at once", () => {
   test("the earlier one that was overtaken between its writes counts what it wrote", async ({
     luma,
   }) => {
-    let writes = 0;
-    const upsertEvents = withHandler(eventMutations.upsertEvents, (handler) => (...args) => {
-      writes += 1;
-      return handler(...args);
-    });
-    const t = startEngine({ "events/mutations": { ...eventMutations, upsertEvents } });
+    const { t, calls } = startCounting("upsertEvents");
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, wireEvents(250));
     const earlier = t.action(internal.events.sync.syncOrgEvents, { orgId });
-    await passTimeUntil(() => writes === 1, luma.activity);
+    await passTimeUntil(() => calls() === 1, luma.activity);
     await beginSync(t, orgId);
     expect(await settle(earlier, luma.activity)).toMatchObject({
       fetched: 250,
@@ -732,25 +738,38 @@ describe("two syncs of one organization at once", () => {
       isOvertaken: true,
     });
     // The second one was refused, and not repeated.
-    expect(writes).toBe(2);
+    expect(calls()).toBe(2);
     expect(await getOrg(t, orgId)).not.toHaveProperty("eventsLastSynced");
   });
+
+  test.for<[string, (t: Engine, orgId: Id<"organizations">) => Promise<unknown>]>([
+    ["overtaken", beginSync],
+    [
+      "ended by a key that was cleared by hand",
+      (t, orgId) => t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: undefined })),
+    ],
+  ])(
+    "the earlier one that was %s does not even try to leave an error",
+    async ([, happen], { luma }) => {
+      const { t, calls } = startCounting("recordSyncError");
+      const orgId = await connectedOrg(t);
+      luma.setCalendar(KEY, wireEvents(1));
+      await syncWhile(t, luma, orgId, () => happen(t, orgId)).catch(() => undefined);
+      expect(calls()).toBe(0);
+      expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
+    },
+  );
 
   test("the earlier one that was overtaken between its writes and its removals removes nothing", async ({
     luma,
   }) => {
-    let writes = 0;
-    const upsertEvents = withHandler(eventMutations.upsertEvents, (handler) => (...args) => {
-      writes += 1;
-      return handler(...args);
-    });
-    const t = startEngine({ "events/mutations": { ...eventMutations, upsertEvents } });
+    const { t, calls } = startCounting("upsertEvents");
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, wireEvents(3));
     await syncOrg(t, luma, orgId);
     luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", name: "Renamed" })]);
     const earlier = t.action(internal.events.sync.syncOrgEvents, { orgId });
-    await passTimeUntil(() => writes === 2, luma.activity);
+    await passTimeUntil(() => calls() === 2, luma.activity);
     await beginSync(t, orgId);
     expect(await settle(earlier, luma.activity)).toMatchObject({
       updated: 1,

@@ -65,6 +65,7 @@ export async function recordFailure(
   sync: { orgId: OrgId; syncNumber: number },
   failure: FailureData,
 ): Promise<FailureData> {
+  if (failure.kind === "ended" || failure.kind === "overtaken") return failure;
   const record = { ...sync, reason: failure.message };
   try {
     await repeated(() => ctx.runMutation(internal.events.mutations.recordSyncError, record));
