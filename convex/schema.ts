@@ -28,9 +28,7 @@ export default defineSchema({
     userId: v.string(),
     orgId: v.id("organizations"),
     role: v.union(v.literal("admin"), v.literal("member")),
-  })
-    .index("by_user", ["userId"])
-    .index("by_org", ["orgId"]),
+  }).index("by_user", ["userId"]),
 
   /** Each organization has documents of its own, also of an event that two calendars manage. Written only by events/mutations.ts. */
   events: defineTable({
@@ -52,6 +50,7 @@ export default defineSchema({
     /** When this document was last written. */
     syncedAt: v.number(),
   })
+    // A prefix of the next one: the plan names it.
     .index("by_org", ["orgId"])
     .index("by_org_start", ["orgId", "startAt"])
     .index("by_luma_id", ["lumaEventId", "orgId"])
@@ -60,14 +59,46 @@ export default defineSchema({
     .index("by_status_start", ["status", "startAt"]),
 
   /**
-   * Whose turn it is to write an organization's events, one document an organization; no visitor's query reads it. Written
-   * only by events/turns.ts.
+   * The syncs of each organization, one document an organization; no visitor's query reads it. Written only by
+   * events/eventSyncs.ts.
    */
   eventSyncs: defineTable({
     orgId: v.id("organizations"),
     /** The number of the sync that began last. */
     lastNumber: v.number(),
-    /** Syncs up to this number were ended by a change of the key. */
+    /** When that one began. */
+    startedAt: v.optional(v.number()),
+    /** The number of the last sync that succeeded. */
+    syncedNumber: v.optional(v.number()),
+    /** Syncs up to this number write nothing more: they failed, were lost, or the key was set. */
     endedThrough: v.optional(v.number()),
-  }).index("by_org", ["orgId"]),
+    /** When the queue syncs the organization next; absent: when something makes it due. */
+    dueAt: v.optional(v.number()),
+    /** How many syncs in a row failed in passing. */
+    failures: v.optional(v.number()),
+  })
+    .index("by_org", ["orgId"])
+    .index("by_due", ["dueAt"]),
+
+  /** The state of the queue's worker, one document in all. Written only by events/queue.ts. */
+  eventSyncQueue: defineTable({
+    /** The sync that is under way, and the check that ends it if it is lost. */
+    current: v.optional(
+      v.object({
+        orgId: v.id("organizations"),
+        syncNumber: v.number(),
+        lostAt: v.number(),
+        checkId: v.id("_scheduled_functions"),
+      }),
+    ),
+    /** The next call of the worker, and when. */
+    next: v.optional(v.object({ at: v.number(), id: v.id("_scheduled_functions") })),
+    /** No sync begins before. */
+    restsUntil: v.number(),
+    /** Organizations in a row that lu.ma did not serve, each with another key. */
+    unserved: v.array(v.id("organizations")),
+    /** Syncs since the queue was last empty, for the log. */
+    synced: v.number(),
+    failed: v.number(),
+  }),
 });

@@ -7,13 +7,9 @@ import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
 import type { ActionCtx } from "../_generated/server";
 import type { Org } from "../orgs/app";
-import type { LumaKey } from "../orgs/lumaKey";
-import type { LumaAddress } from "./luma/addresses";
-import { LumaError } from "./luma/error";
-import { pause } from "./luma/request";
-import { fetchLumaDescription } from "./lumaClient";
-import { writeSlowly } from "./pacing";
-import { quoteConvex, toFailure } from "./reasons";
+import { writeSlowly } from "./convexCalls";
+import { quoteConvex, SyncError, toFailure } from "./failure";
+import { fetchLumaEvent, pause, type EventRequest } from "./lumaClient";
 import type { EventDescription } from "./validators";
 
 /** 100 a sync, 300 ms apart: a key has 200 requests a minute for all who use it. */
@@ -43,9 +39,9 @@ export function selectCandidates(candidates: Candidate[], now: number): Candidat
 /** How many descriptions were new, changed or cleared, and a sentence for the log. */
 export async function syncDescriptions(
   ctx: ActionCtx,
-  sync: { org: Org; syncNumber: number; key: LumaKey; address: LumaAddress; deadline: number },
+  sync: EventRequest & { org: Org; syncNumber: number },
   candidates: Candidate[],
-): Promise<{ described: number; undescribed?: string | null; note: string }> {
+): Promise<{ described: number; note: string }> {
   const { org, syncNumber, deadline } = sync;
   let batch: EventDescription[] = [];
   let batchBytes = 0;
@@ -61,25 +57,30 @@ export async function syncDescriptions(
     for await (const result of writes) described += result.described;
   };
 
-  let undescribed: string | null | undefined = candidates.length === 0 ? undefined : null;
+  const add = async (asked: EventDescription) => {
+    const bytes = getConvexSize(asked.description ?? "");
+    if (batchBytes + bytes > MAX_BATCH_BYTES) await writeBatch();
+    batch.push(asked);
+    batchBytes += bytes;
+  };
+
   let askedFor = 0;
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
     for (const { lumaEventId, description: stored } of candidates) {
       await pause(askedFor > 0 ? REQUEST_PAUSE_MS : 0, deadline);
       askedFor += 1;
-      const fetched = await fetchLumaDescription(lumaEventId, sync);
-      if (stored !== undefined && (fetched ?? stored) === stored) continue;
-      const bytes = getConvexSize(fetched ?? "");
-      if (batchBytes + bytes > MAX_BATCH_BYTES) await writeBatch();
-      // One that cannot be fetched counts as asked for, or a hundred such would keep all others waiting for ever.
-      batch.push({ lumaEventId, description: fetched });
-      batchBytes += bytes;
+      // Whatever comes of it, it counts as asked for, or it would keep those waiting that never were.
+      const asked: EventDescription = { lumaEventId };
+      try {
+        const answer = await fetchLumaEvent(lumaEventId, sync);
+        if (typeof answer === "object") asked.description = answer.description;
+      } finally {
+        if (stored === undefined || (asked.description ?? stored) !== stored) await add(asked);
+      }
     }
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
-    const isUnserved = error instanceof LumaError && error.consequences.isUnserved;
-    if (isUnserved) undescribed = candidates[askedFor - 1]?.lumaEventId;
   }
   try {
     await writeBatch();
@@ -87,12 +88,12 @@ export async function syncDescriptions(
     end = `ended by ${explainEnd(error, org)}`;
   }
   const note = `Descriptions: ${askedFor} asked for, ${end.replace(/\.$/, "")}.`;
-  return { described, undescribed, note };
+  return { described, note };
 }
 
 function explainEnd(error: unknown, org: Org): string {
-  if (error instanceof LumaError) return error.what;
+  if (error instanceof SyncError) return error.message;
   // An overtaken or ended sync: the sentence says by what.
-  if (error instanceof ConvexError) return toFailure(error, "").message;
+  if (error instanceof ConvexError) return toFailure(error, org._id, org).message;
   return `Convex, which refused to write them${quoteConvex(error, org)}`;
 }

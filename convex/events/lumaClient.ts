@@ -1,20 +1,16 @@
 /**
- * Reads from lu.ma: a calendar's whole listing, or one event's description, or a LumaError. Nothing that went wrong
- * looks like an empty calendar. lu.ma's own names and formats stay behind this file. No database.
+ * Reads from lu.ma: a calendar's whole listing, or one event, or a SyncError. Nothing that went wrong looks like an
+ * empty calendar. lu.ma's own names and formats stay behind this file. No database.
  */
 import type { LumaKey } from "../orgs/lumaKey";
-import {
-  getAddresses,
-  getAddressHint,
-  toEventUrl,
-  toPageUrl,
-  type LumaAddress,
-} from "./luma/addresses";
-import { combineErrors, LumaError, SYNC_LATER } from "./luma/error";
-import { toDescription, toMirroredEvent } from "./luma/mapping";
-import { pause, requestJson } from "./luma/request";
+import { CAUSES, SyncError } from "./failure";
+import { getAddresses, toEventUrl, toPageUrl, type LumaAddress } from "./luma/addresses";
+import { isSaidToBeHidden, toDescription, toMirroredEvent } from "./luma/mapping";
+import { ONCE, pause, PATIENT, requestJson } from "./luma/request";
 import { lumaPage, readDescription, readEntry, type InvalidEntry } from "./luma/wire";
 import type { MirroredEvent } from "./validators";
+
+export { pause, type InvalidEntry, type LumaAddress };
 
 /** What is asked for; the server caps it at a number that it does not tell. */
 const PAGE_SIZE = 100;
@@ -22,8 +18,6 @@ const PAGE_SIZE = 100;
 const MAX_PAGES = 200;
 /** Keeps well below lu.ma's 200 requests a minute (its documentation, "Rate limits"). */
 const PAGE_PAUSE_MS = 200;
-/** The 429 of one page at which it is given up. */
-const MAX_RATE_LIMITED = 4;
 
 /** A complete listing, ready to be stored. */
 export type LumaListing = {
@@ -46,7 +40,7 @@ type ListingRequest = {
 /**
  * Every event that the key's calendar manages and that starts between `after` and `before`, whatever its visibility.
  *
- * @throws LumaError with a reason for an administrator, without the key.
+ * @throws SyncError without the key.
  */
 export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
   let { address, page } = await fetchFirstPage(request);
@@ -61,32 +55,51 @@ export async function fetchLumaEvents(request: ListingRequest): Promise<LumaList
     if (!page.has_more) return listing;
 
     const cursor = page.next_cursor;
-    if (!cursor) throw oddity(`page ${pageNumber} has a next one, but lu.ma gave no cursor for it`);
+    const odd = (what: string) => new SyncError(what, "oddPages");
+    if (!cursor) throw odd(`page ${pageNumber} has a next one, but lu.ma gave no cursor for it`);
     if (usedCursors.has(cursor)) {
-      throw oddity(`lu.ma gave the cursor of page ${pageNumber} a second time`);
+      throw odd(`lu.ma gave the cursor of page ${pageNumber} a second time`);
     }
-    if (pageNumber === MAX_PAGES) throw oddity(`lu.ma's listing has more than ${MAX_PAGES} pages`);
+    if (pageNumber === MAX_PAGES) throw odd(`lu.ma's listing has more than ${MAX_PAGES} pages`);
     usedCursors.add(cursor);
     await pause(PAGE_PAUSE_MS, request.deadline);
-    page = await fetchPage(request, address, pageNumber + 1, cursor);
+    page = await fetchLaterPage(request, address, pageNumber + 1, cursor);
   }
 }
 
 type LumaPage = ReturnType<typeof lumaPage.parse>;
 
-/** Finds the address that answers, by its first page. */
+/** Asks the older address only when the documented one is gone for good: it never says who may see an address. */
 async function fetchFirstPage(request: ListingRequest) {
-  const errors: LumaError[] = [];
+  const errors: SyncError[] = [];
   for (const address of getAddresses()) {
     try {
       return { address, page: await fetchPage(request, address, 1) };
     } catch (error) {
-      if (!(error instanceof LumaError)) throw error;
+      if (!(error instanceof SyncError)) throw error;
       errors.push(error);
-      if (error.consequences.isFinal) break;
+      if (!error.causes.some((cause) => CAUSES[cause].asksOlder)) break;
     }
   }
-  throw combineErrors(errors);
+  const what = errors.map((error) => error.message).join("; ");
+  throw new SyncError(what, ...errors.flatMap((error) => error.causes));
+}
+
+/** What refuses a later page, but not the first one, is most likely a cursor that has expired. */
+async function fetchLaterPage(
+  request: ListingRequest,
+  address: LumaAddress,
+  pageNumber: number,
+  cursor: string,
+): Promise<LumaPage> {
+  try {
+    return await fetchPage(request, address, pageNumber, cursor);
+  } catch (error) {
+    const isExpired =
+      error instanceof SyncError &&
+      error.causes.some((cause) => ["malformed", "gone", "refused"].includes(cause));
+    throw isExpired ? new SyncError(error.message, "expired") : error;
+  }
 }
 
 async function fetchPage(
@@ -97,54 +110,47 @@ async function fetchPage(
 ): Promise<LumaPage> {
   const url = toPageUrl(address, { after, before, size: PAGE_SIZE, cursor });
   const label = `page ${pageNumber}`;
-  const json = await requestJson({ url, key, label, deadline, maxRateLimited: MAX_RATE_LIMITED });
+  const json = await requestJson({ url, key, deadline, label, patience: PATIENT });
   const page = lumaPage.safeParse(json);
   if (page.success) return page.data;
   const wrong = page.error.issues.map((issue) => issue.path.join(".") || "all of it");
-  throw new LumaError(
+  throw new SyncError(
     `${url.host} answered ${label} with JSON that is not a list of events (wrong: ${[...new Set(wrong)].join(", ")})`,
-    {
-      kind: "lasting",
-      advice:
-        getAddressHint().trim() ||
-        "lu.ma may have changed its API: look for a newer version of this module.",
-    },
+    "noList",
   );
 }
 
-/** What lu.ma should not do, and may not do the next time. */
-function oddity(what: string): LumaError {
-  return new LumaError(what, {
-    kind: "passing",
-    advice: `${SYNC_LATER}${getAddressHint()}`,
-  });
-}
+/** What lu.ma says of one event: how it is now, that it is gone, or nothing that can be used. */
+export type EventAnswer =
+  /** No description: it is not public, or lu.ma said nothing of a description. Empty: lu.ma has none. */
+  { event: MirroredEvent; description: string | undefined } | "gone" | "nothing";
+
+export type EventRequest = { key: LumaKey; address: LumaAddress; deadline: number };
 
 /**
- * One event's description, ready to be stored: empty when lu.ma has none, `undefined` when this event's cannot be fetched,
- * and asking again would not help.
+ * One event, asked for once, within 10 s.
  *
- * @throws LumaError when it is of no use to ask for others now.
+ * @throws SyncError when it is of no use to ask for others now.
  */
-export async function fetchLumaDescription(
+export async function fetchLumaEvent(
   lumaEventId: string,
-  { key, address, deadline }: { key: LumaKey; address: LumaAddress; deadline: number },
-): Promise<string | undefined> {
+  { key, address, deadline }: EventRequest,
+): Promise<EventAnswer> {
   const url = toEventUrl(address, lumaEventId);
-  const label = "a description";
+  let json: unknown;
   try {
-    const json = await requestJson({ url, key, label, deadline, maxRateLimited: 1 });
-    const description = readDescription(json);
-    return description === null ? undefined : toDescription(description);
+    json = await requestJson({ url, key, deadline, label: "an event", patience: ONCE });
   } catch (error) {
-    if (error instanceof LumaError && isOfOneEvent(error.consequences.status)) {
-      return undefined;
-    }
-    throw error;
+    const says = error instanceof SyncError ? error.causes.map((cause) => CAUSES[cause]) : [];
+    const ofOneEvent = says[0]?.ofOneEvent;
+    if (ofOneEvent === undefined) throw error;
+    return ofOneEvent;
   }
-}
-
-/** A redirect, or a 4xx that does not concern the key. */
-function isOfOneEvent(status: number | undefined): boolean {
-  return status !== undefined && status >= 300 && status < 500 && status !== 401 && status !== 429;
+  const read = readEntry(json);
+  if (!("event" in read) || read.event.id !== lumaEventId) return "nothing";
+  const description = isSaidToBeHidden(read.event) ? null : readDescription(json);
+  return {
+    event: toMirroredEvent(read.event),
+    description: description === null ? undefined : toDescription(description),
+  };
 }

@@ -3,11 +3,11 @@ import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { getOrg, orgId, patchOrg, toShownOrg, type OrgId } from "../orgs/app";
+import { getOrg, getOrgName, orgId, patchOrg, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
-import { MAX_WRITE_BYTES, WriteBudget } from "./pacing";
-import { forgetTurns, requireTurn } from "./turns";
+import { MAX_WRITE_BYTES, WriteBudget } from "./convexCalls";
+import { forgetSyncs, noteSuccess, requireSync } from "./eventSyncs";
 import {
   eventDescription,
   mirroredEvent,
@@ -20,8 +20,8 @@ import {
 import { within } from "./views/boundedReads";
 
 /**
- * The number of the sync that writes, from turns.ts. With it, nothing is written once that sync is ended or overtaken
- * (ConvexError with FailureData), and no more than 1 MiB of documents: `written` says how far it came. Without it, the
+ * The number of the sync that writes, from eventSyncs.ts. With it, nothing is written once that sync is ended or overtaken
+ * (ConvexError with SyncFailure), and no more than 1 MiB of documents: `written` says how far it came. Without it, the
  * mutation writes everything, whatever sync is running.
  */
 const syncNumber = v.optional(v.number());
@@ -37,7 +37,7 @@ export const upsertEvents = internalMutation({
   args: { orgId, events: v.array(mirroredEvent), syncNumber },
   returns: upsertResult,
   handler: async (ctx, { orgId, events, syncNumber }) => {
-    await requireTurn(ctx, orgId, syncNumber);
+    await requireSync(ctx, orgId, syncNumber);
     const result: UpsertResult = { inserted: 0, updated: 0, unchanged: 0 };
     const budget = new WriteBudget(syncNumber);
     for (const event of events) {
@@ -74,7 +74,7 @@ export const markEventsRemoved = internalMutation({
   args: { orgId, eventIds: v.array(v.id("events")), syncNumber },
   returns: v.object({ removed: v.number(), written }),
   handler: async (ctx, { orgId, eventIds, syncNumber }) => {
-    await requireTurn(ctx, orgId, syncNumber);
+    await requireSync(ctx, orgId, syncNumber);
     const budget = new WriteBudget(syncNumber);
     let [removed, done] = [0, 0];
     for (const eventId of eventIds) {
@@ -100,7 +100,7 @@ export const describeEvents = internalMutation({
   args: { orgId, descriptions: v.array(eventDescription), syncNumber },
   returns: v.object({ described: v.number(), written }),
   handler: async (ctx, { orgId, descriptions, syncNumber }) => {
-    await requireTurn(ctx, orgId, syncNumber);
+    await requireSync(ctx, orgId, syncNumber);
     const budget = new WriteBudget(syncNumber);
     let [described, done] = [0, 0];
     for (const { lumaEventId, description: fetched } of descriptions) {
@@ -126,7 +126,8 @@ async function findEvent(ctx: QueryCtx, orgId: OrgId, lumaEventId: string) {
 }
 
 /**
- * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error.
+ * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error; the sync has
+ * succeeded, whatever becomes of its action.
  *
  * @throws ConvexError when there is no such organization.
  */
@@ -134,24 +135,9 @@ export const updateOrgSyncTimestamp = internalMutation({
   args: { orgId, timestamp: v.number(), syncNumber },
   returns: v.null(),
   handler: async (ctx, { orgId, timestamp, syncNumber }) => {
-    await requireTurn(ctx, orgId, syncNumber);
+    await requireSync(ctx, orgId, syncNumber);
     await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: undefined });
-    return null;
-  },
-});
-
-/**
- * Writes down why a sync failed, where administrators look. Events and `eventsLastSynced` stay.
- *
- * @throws ConvexError when there is no such organization.
- */
-export const recordSyncError = internalMutation({
-  args: { orgId, reason: v.string(), syncNumber },
-  returns: v.null(),
-  handler: async (ctx, { orgId, reason, syncNumber }) => {
-    const org = await requireTurn(ctx, orgId, syncNumber);
-    // A failure that lasts is not written every day: that would re-run every query that reads the organization.
-    if (org.eventsSyncError !== reason) await patchOrg(ctx, orgId, { eventsSyncError: reason });
+    if (syncNumber !== undefined) await noteSuccess(ctx, orgId, syncNumber);
     return null;
   },
 });
@@ -175,7 +161,7 @@ export const deleteOrgEvents = internalMutation({
     if (org !== null && hasLumaKey(org)) {
       if (isContinuation) return null;
       throw new ConvexError(
-        `Organization "${toShownOrg(org).name}" has a lu.ma API key, and its next sync would bring its events back: ` +
+        `Organization "${getOrgName(org)}" has a lu.ma API key, and its next sync would bring its events back: ` +
           "disconnect it first, with orgs/mutations:setLumaConfig and lumaApiKey null.",
       );
     }
@@ -184,7 +170,7 @@ export const deleteOrgEvents = internalMutation({
     const budget = { documents: MAX_DELETED, bytes: MAX_WRITE_BYTES };
     for await (const event of within(budget, events())) batch.push(event._id);
     for (const eventId of batch) await ctx.db.delete("events", eventId);
-    if ((await events().first()) === null) await forgetTurns(ctx, orgId);
+    if ((await events().first()) === null) await forgetSyncs(ctx, orgId);
     else {
       const rest = { orgId, isContinuation: true };
       await ctx.scheduler.runAfter(PAUSE_MS, internal.events.mutations.deleteOrgEvents, rest);

@@ -1,8 +1,8 @@
 /** What the sync reads, and what visitors and members see. Only `listed` events reach a public query. */
 import { v } from "convex/values";
 import { internalQuery, query } from "../_generated/server";
-import { orgId, paginateOrgsWithKey, toShownOrg } from "../orgs/app";
-import { hasLumaKey } from "../orgs/lumaKey";
+import { getOrgName, orgId } from "../orgs/app";
+import { getConnectedOrgs } from "../orgs/queries";
 import { readDashboard } from "./views/dashboard";
 import { readOrgPage } from "./views/orgPage";
 import { comparedEvent, dashboard, orgPage, pick } from "./validators";
@@ -10,7 +10,7 @@ import { comparedEvent, dashboard, orgPage, pick } from "./validators";
 // Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB); an app may keep much more on
 // a document than this module does.
 const WINDOW_PAGE_EVENTS = 1_000;
-const PAGE_ORGS = 1_000;
+export const PAGE_ORGS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -42,7 +42,7 @@ export const getDashboardEvents = query({
 });
 
 /**
- * A page of the organizations that have a lu.ma key, for the full run: id and name, never the key. Convex's cursor is
+ * A page of the organizations that have a lu.ma key, for administrators: id and name, never the key. Convex's cursor is
  * encrypted, so it gives no key away either.
  */
 export const getOrgsWithLumaConfig = internalQuery({
@@ -53,11 +53,8 @@ export const getOrgsWithLumaConfig = internalQuery({
     continueCursor: v.string(),
   }),
   handler: async (ctx, { cursor = null, numItems = PAGE_ORGS }) => {
-    const options = { cursor, numItems, maximumBytesRead: PAGE_BYTES };
-    const { page, isDone, continueCursor } = await paginateOrgsWithKey(ctx, options);
-    const orgs = page
-      .filter(hasLumaKey)
-      .map((org) => ({ _id: org._id, name: toShownOrg(org).name }));
+    const { page, isDone, continueCursor } = await getConnectedOrgs(ctx, { cursor, numItems });
+    const orgs = page.map((org) => ({ _id: org._id, name: getOrgName(org) }));
     return { page: orgs, isDone, continueCursor };
   },
 });

@@ -1,34 +1,31 @@
-/** One organization's sync from its first step to its last, and the two actions that can be run. */
+/** One organization's sync from its first step to its last, and the two functions that administrators and the cron run. */
 import { milliseconds } from "date-fns";
-import { ConvexError, v, type Infer } from "convex/values";
+import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
-import { internalAction, type ActionCtx } from "../_generated/server";
-import { orgId, toShownOrg, type Org, type OrgId } from "../orgs/app";
+import { internalAction, internalMutation, type ActionCtx } from "../_generated/server";
+import { getOrgName, orgId, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey, type LumaKey } from "../orgs/lumaKey";
+import { getConnectedOrgs } from "../orgs/queries";
 import { compareStored, getNew, getToWrite, startComparison, type Comparison } from "./changes";
+import { repeated, writeSlowly } from "./convexCalls";
 import { selectCandidates, syncDescriptions, type Candidate } from "./descriptions";
-import { FETCH_MS, runSlice, sliceArgs, sliceResult, SYNC_MS, type SliceResult } from "./fullRun";
-import { LumaError, withoutKey } from "./luma/error";
-import type { InvalidEntry } from "./luma/wire";
-import { fetchLumaEvents, type LumaListing } from "./lumaClient";
-import { begin, lookUp, repeated, writeSlowly } from "./pacing";
-import { outOfTime, recordFailure, toFailure } from "./reasons";
-import { listSome, toLogItem, toLogLine } from "./text";
-import { orgWasDeleted } from "./turns";
-import {
-  NO_COUNTS,
-  pick,
-  syncCounts,
-  syncResult,
-  type ComparedEvent,
-  type SyncCounts,
-  type SyncResult,
-} from "./validators";
+import { makeDue, orgWasDeleted, type StartedSync } from "./eventSyncs";
+import { SyncError, toFailure, type SyncFailure } from "./failure";
+import { fetchLumaEvents, type InvalidEntry, type LumaListing } from "./lumaClient";
+import { PAGE_ORGS } from "./queries";
+import { wakeQueue } from "./queue";
+import { listSome, toLogLine, withoutKey } from "./text";
+import { syncCounts, type ComparedEvent, type SyncCounts } from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
 
-const fromRun = v.object({ syncNumber: v.number(), skipsDescriptions: v.boolean() });
+// A sync's time, from when it began: Convex allows an action 30 minutes, and the queue waits for 12.
+
+/** lu.ma is asked until then, waits included. */
+const FETCH_MS = milliseconds({ minutes: 7 });
+/** Events are written until then. */
+const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 
 /**
  * Mirrors one organization's lu.ma events that start from 30 days ago to 90 days ahead. The listing is fetched
@@ -36,80 +33,104 @@ const fromRun = v.object({ syncNumber: v.number(), skipsDescriptions: v.boolean(
  * as removed, the organization is stamped, and lu.ma is asked for the descriptions of at most 100 events to come. Run it
  * from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
- * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more
- * and returns what it had written, with `isOvertaken` unless the organization was stamped by then.
+ * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more.
+ * One that fails in passing is tried again by the queue.
  *
- * @param run the number of a sync that the full run began, and whether lu.ma gives it no descriptions just now.
+ * @param started the sync that the queue began; without it, one is begun.
  * @throws ConvexError with `{ message, kind }`: a sentence for the administrator, which `eventsSyncError` of the
  * organization then holds too, and whether the failure is `passing` (lu.ma or Convex did not do it this time), `lasting`
- * (a person must mend it), or the sync was `ended` by a change of the key. When lu.ma gave no complete listing, no
- * event is changed; what Convex refused may leave events half-written, which the next sync completes.
+ * (a person must mend it), or the sync was `ended` by a change of the key or `overtaken` by a later sync before it could
+ * stamp the organization. When lu.ma gave no complete listing, no event is changed; what Convex refused may leave events
+ * half-written, which the next sync completes.
  */
 export const syncOrgEvents = internalAction({
-  args: { orgId, run: v.optional(fromRun) },
-  returns: syncResult,
-  handler: async (ctx, { orgId, run }): Promise<SyncResult> => {
-    const startedAt = Date.now();
-    const counts: SyncResult = { ...NO_COUNTS };
-    let syncNumber = run?.syncNumber;
+  args: {
+    orgId,
+    started: v.optional(v.object({ syncNumber: v.number(), startedAt: v.number() })),
+  },
+  returns: syncCounts,
+  handler: async (ctx, { orgId, started }): Promise<SyncCounts> => {
+    let sync: StartedSync | undefined = started;
     let org: Org | null = null;
+    let result: { counts: SyncCounts; notes: string[] };
     try {
-      syncNumber ??= (await begin(ctx, orgId)).syncNumber;
-      org = await lookUp(ctx, orgId);
+      sync ??= await repeated(() => ctx.runMutation(internal.events.queue.beginSync, { orgId }));
+      org = await repeated(() => ctx.runQuery(internal.orgs.queries.getById, { orgId }));
       if (org === null) throw orgWasDeleted(orgId);
-      const notes = await syncOrg(ctx, { org, syncNumber, startedAt, run }, counts);
-      console.log(describeSync(orgId, org, counts, notes));
-      return counts;
+      result = await syncOrg(ctx, org, sync);
     } catch (error) {
-      let failure = toFailure(error, org === null ? orgId : toShownOrg(org).name, org);
-      if (syncNumber !== undefined) {
-        failure = await recordFailure(ctx, { orgId, syncNumber }, failure);
-      }
-      if (failure.kind !== "overtaken") {
-        const { message, kind } = failure;
-        throw new ConvexError(run === undefined ? { message, kind } : failure);
-      }
-      console.log(describeSync(orgId, org, counts, [failure.message]));
-      return { ...counts, isOvertaken: true };
+      let failure = toFailure(error, orgId, org);
+      if (sync !== undefined) failure = (await reportEnd(ctx, orgId, sync, failure)) ?? failure;
+      const { message, kind } = failure;
+      throw new ConvexError({ message, kind });
     }
+    const numbers = Object.entries(result.counts).map(([field, count]) => `${field} ${count}`);
+    console.log(
+      toLogLine(
+        `lu.ma sync of "${getOrgName(org)}" (${orgId}): ${numbers.join(", ")}.`,
+        ...result.notes,
+      ),
+    );
+    // A success is known by its stamp; the queue only waits for the action's end.
+    if (started !== undefined) await reportEnd(ctx, orgId, started, null);
+    return result.counts;
   },
 });
 
-type Sync = { org: Org; syncNumber: number; startedAt: number; run?: Infer<typeof fromRun> };
+/** Never throws: what could not be reported is noticed as lost. */
+async function reportEnd(
+  ctx: ActionCtx,
+  orgId: OrgId,
+  { syncNumber }: StartedSync,
+  failure: SyncFailure | null,
+): Promise<SyncFailure | null> {
+  try {
+    const report = { orgId, syncNumber, failure };
+    return await repeated((): Promise<SyncFailure | null> =>
+      ctx.runMutation(internal.events.queue.endSync, report),
+    );
+  } catch {
+    console.error(toLogLine("Could not write down how a sync ended.", failure?.message ?? ""));
+    return failure;
+  }
+}
 
-/**
- * Counts as it goes, and returns sentences for the log.
- *
- * @throws LumaError when lu.ma gave no complete listing, ConvexError with FailureData when the sync may not write.
- */
-async function syncOrg(ctx: ActionCtx, sync: Sync, counts: SyncResult): Promise<string[]> {
-  const { org, syncNumber, startedAt, run } = sync;
+/** @throws SyncError, or ConvexError with SyncFailure when the sync may not write. */
+async function syncOrg(
+  ctx: ActionCtx,
+  org: Org,
+  { syncNumber, startedAt }: StartedSync,
+): Promise<{ counts: SyncCounts; notes: string[] }> {
+  const orgId = org._id;
   const key = getLumaKey(org);
   const window = { after: startedAt - WINDOW_BACK_MS, before: startedAt + WINDOW_AHEAD_MS };
   const deadline = startedAt + FETCH_MS;
   const listing = await fetchLumaEvents({ key, ...window, deadline });
-  counts.fetched = listing.events.size;
-  counts.invalid = listing.invalid.length;
 
-  const { comparison, candidates } = await compareWithStored(ctx, org._id, listing, window);
-  counts.unchanged = comparison.unchanged.size;
-  await writeChanges(ctx, sync, comparison, counts);
-  const stamp = { orgId: org._id, timestamp: startedAt, syncNumber };
+  const { comparison, candidates } = await compareWithStored(ctx, orgId, listing, window);
+  const sync = { orgId, syncNumber };
+  const written = await writeChanges(ctx, sync, comparison, startedAt + SYNC_MS);
+  const stamp = { ...sync, timestamp: startedAt };
   await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
 
   const step = { org, syncNumber, key, address: listing.address, deadline };
-  const invalid = listSome("Invalid", describeInvalid(listing.invalid, key));
-  if (run?.skipsDescriptions) return ["Descriptions: lu.ma gives none just now.", invalid];
-  const end = await syncDescriptions(ctx, step, candidates);
-  counts.described = end.described;
-  if (run !== undefined) counts.undescribed = end.undescribed;
-  return [end.note, invalid];
+  const { described, note } = await syncDescriptions(ctx, step, candidates);
+  return {
+    counts: {
+      fetched: listing.events.size,
+      ...written,
+      unchanged: comparison.unchanged.size + written.unchanged,
+      invalid: listing.invalid.length,
+      described,
+    },
+    notes: [note, listSome("Invalid", describeInvalid(listing.invalid, key))],
+  };
 }
 
 function getLumaKey(org: Org): LumaKey {
   const key = resolveLumaKey(org);
   if ("apiKey" in key) return key;
-  throw new LumaError(key.problem, { kind: "lasting", advice: key.advice });
+  throw new SyncError(key.problem, "noKey");
 }
 
 async function compareWithStored(
@@ -138,13 +159,14 @@ async function compareWithStored(
 
 async function writeChanges(
   ctx: ActionCtx,
-  { org, syncNumber, startedAt }: Sync,
+  sync: { orgId: OrgId; syncNumber: number },
   comparison: Comparison,
-  counts: SyncCounts,
-): Promise<void> {
-  const sync = { orgId: org._id, syncNumber };
+  until: number,
+): Promise<{ inserted: number; updated: number; unchanged: number; removed: number }> {
+  const counts = { inserted: 0, updated: 0, unchanged: 0, removed: 0 };
   const requireTime = () => {
-    if (Date.now() >= startedAt + SYNC_MS) throw outOfTime(org);
+    if (Date.now() < until) return;
+    throw new SyncError("7 minutes 30 after it began, it had events left to write", "convex");
   };
   const upserts = writeSlowly(getToWrite(comparison), async (events) => {
     requireTime();
@@ -161,14 +183,7 @@ async function writeChanges(
     return await ctx.runMutation(internal.events.mutations.markEventsRemoved, args);
   });
   for await (const { removed } of removals) counts.removed += removed;
-}
-
-function describeSync(orgId: OrgId, org: Org | null, counts: SyncCounts, notes: string[]): string {
-  const name = org === null ? "" : ` of "${toLogItem(toShownOrg(org).name)}"`;
-  const numbers = Object.entries(pick(syncCounts, counts)).map(
-    ([field, count]) => `${field} ${count}`,
-  );
-  return toLogLine(`lu.ma sync${name} (${orgId}): ${numbers.join(", ")}.`, ...notes);
+  return counts;
 }
 
 /** An id that holds the key may have come from anywhere. */
@@ -179,17 +194,23 @@ function describeInvalid(invalid: InvalidEntry[], { apiKey }: LumaKey): string[]
 }
 
 /**
- * Syncs every organization that has a lu.ma key, strictly one after another with a pause of 1 s between them. One
- * organization's failure is recorded and the run goes on; what failed in passing is synced again 30 minutes after the
- * others, and once more after 2 hours. Run daily by the cron, or from the Convex dashboard, with `{}`; the other
- * argument is for going on where another action of the same run stopped. An action takes organizations on for 2 minutes,
- * then hands the rest over to a scheduled one.
+ * Makes every organization that has a lu.ma key due now, for the queue to sync them one after another, 1 s apart. Run
+ * daily by the cron, or from the Convex dashboard, with `{}`; it goes on by itself, page by page, with the other argument.
  *
- * Returns what this action did; `isDone` says whether the run ended with it. An organization that was deleted, disconnected
- * or given another key meanwhile, or synced by a later sync, is neither `synced` nor `failed`.
+ * @returns how many of the organizations that it looked at are due, and whether those were all.
  */
-export const runFullEventSync = internalAction({
-  args: sliceArgs,
-  returns: sliceResult,
-  handler: async (ctx, { slice }): Promise<SliceResult> => await runSlice(ctx, slice),
+export const runFullEventSync = internalMutation({
+  args: { cursor: v.optional(v.string()) },
+  returns: v.object({ queued: v.number(), isDone: v.boolean() }),
+  handler: async (ctx, { cursor = null }) => {
+    const found = await getConnectedOrgs(ctx, { cursor, numItems: PAGE_ORGS });
+    const now = Date.now();
+    await Promise.all(found.page.map((org) => makeDue(ctx, org._id, now)));
+    await wakeQueue(ctx);
+    if (!found.isDone) {
+      const rest = { cursor: found.continueCursor };
+      await ctx.scheduler.runAfter(0, internal.events.sync.runFullEventSync, rest);
+    }
+    return { queued: found.page.length, isDone: found.isDone };
+  },
 });

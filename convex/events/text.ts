@@ -14,9 +14,22 @@ export function boundText(text: string, maxUnits: number): string {
   return `${Array.from(toWellFormed(cut)).join("")}…`;
 }
 
-/** One line, for a message or a log. */
+/** One line, for a message or a log: a terminal would obey control characters. */
 export function toOneLine(text: string, maxUnits: number): string {
-  return boundText(text.replace(/\s+/g, " ").trim(), maxUnits);
+  return boundText(text.replace(/[\s\p{Cc}]+/gu, " ").trim(), maxUnits);
+}
+
+const MAX_QUOTE_UNITS = 200;
+
+/** The beginning of something that came from outside, fit for a message: on one line and without the key. */
+export function quote(text: string, apiKey: string): string {
+  return toOneLine(withoutKey(text, apiKey), MAX_QUOTE_UNITS);
+}
+
+/** A server may well repeat the key in its answer, and a runtime in its error. */
+export function withoutKey(text: string, apiKey: string): string {
+  const spellings = [apiKey, encodeURIComponent(apiKey), JSON.stringify(apiKey).slice(1, -1)];
+  return spellings.reduce((rest, spelling) => rest.split(spelling).join("[API key]"), text);
 }
 
 /** The http(s) URL that the text is, or nothing. */

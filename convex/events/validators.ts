@@ -101,18 +101,6 @@ export const syncCounts = v.object({
 });
 export type SyncCounts = Infer<typeof syncCounts>;
 
-export const NO_COUNTS = Object.fromEntries(
-  Object.keys(syncCounts.fields).map((field) => [field, 0]),
-) as SyncCounts;
-
-export const syncResult = syncCounts.extend({
-  /** A later sync had begun before this one could stamp the organization. */
-  isOvertaken: v.optional(v.boolean()),
-  /** For the full run, if lu.ma was asked for descriptions: the lu.ma id of the one that it did not serve, or `null`. */
-  undescribed: v.optional(v.union(v.string(), v.null())),
-});
-export type SyncResult = Infer<typeof syncResult>;
-
 /** The fields that a shape names, absent ones among them, and no others: an app may have fields of its own. */
 export function pick<Type>(
   shape: { type: Type; fields: Record<string, unknown> },

@@ -6,7 +6,7 @@ import { ConvexError, v, type Infer } from "convex/values";
 import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { toHttpUrl } from "../events/text";
+import { toHttpUrl, toLogItem } from "../events/text";
 import schema from "../schema";
 
 export type OrgId = Id<"organizations">;
@@ -17,7 +17,12 @@ export const orgDocument = schema.tables.organizations.validator.extend({
   _creationTime: v.number(),
 });
 
-/** What visitors are shown of an organization beside its events, and how messages call it. */
+/** What messages call an organization. */
+export function getOrgName(org: Org): string {
+  return toLogItem(org.name);
+}
+
+/** What visitors are shown of an organization beside its events. */
 export const shownOrg = v.object({
   _id: orgId,
   name: v.string(),

@@ -1,9 +1,16 @@
-/** Connecting an organization to its lu.ma calendar: for setLumaConfig, and for an app's own mutations. */
+/** An organization's lu.ma calendar, for an app's own mutations: connecting it, and syncing it now. */
 import { ConvexError } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import { parseUrl, toHttpUrl } from "../events/text";
-import { endTurns } from "../events/turns";
-import { patchOrg, requireOrg, toShownOrg, type LumaFields, type OrgId } from "./app";
+import {
+  endRunningSync,
+  getRequestTime,
+  leaveQueue,
+  makeDue,
+  requireConnected,
+} from "../events/eventSyncs";
+import { wakeQueue } from "../events/queue";
+import { getOrgName, patchOrg, requireOrg, type LumaFields, type OrgId } from "./app";
 import { parseLumaKey } from "./lumaKey";
 
 const CALENDAR_HOSTS = ["lu.ma", "luma.com"];
@@ -13,7 +20,8 @@ export type LumaConfig = { lumaCalendarUrl?: string | null; lumaApiKey?: string 
 
 /**
  * Sets the page to embed and the key to mirror events with. Setting or clearing the key, also the same one again, ends
- * a sync that is running, and clears the last sync's error. Who may do this is for the caller to check.
+ * a sync that is running, and clears the last sync's error. With a key, the queue syncs the organization now; without
+ * one, no more. Who may do this is for the caller to check.
  *
  * @throws ConvexError when there is no such organization, the URL is not an https one on lu.ma or luma.com, or the key
  * is empty, names another variable than `LUMA_API_KEY…`, or is a variable's name itself.
@@ -25,7 +33,7 @@ export async function configureLuma(
 ): Promise<void> {
   const org = await requireOrg(ctx, orgId);
   const refuse = (problem: string) =>
-    new ConvexError(`Organization "${toShownOrg(org).name}": ${problem}.`);
+    new ConvexError(`Organization "${getOrgName(org)}": ${problem}.`);
   const fields: Partial<LumaFields> = {};
   if (lumaCalendarUrl === null) fields.lumaCalendarUrl = undefined;
   else if (lumaCalendarUrl !== undefined) {
@@ -42,7 +50,10 @@ export async function configureLuma(
     if (parsed !== null && "problem" in parsed) throw refuse(parsed.problem);
     fields.lumaApiKey = lumaApiKey?.trim();
     fields.eventsSyncError = undefined;
-    await endTurns(ctx, orgId);
+    await endRunningSync(ctx, orgId);
+    if (lumaApiKey === null) await leaveQueue(ctx, orgId);
+    else await makeDue(ctx, orgId, Date.now());
+    await wakeQueue(ctx);
   }
   await patchOrg(ctx, orgId, fields);
 }
@@ -59,4 +70,16 @@ function toCalendarUrl(input: string): string | undefined {
     url.username === "" &&
     url.password === "";
   return isOnLuma ? toHttpUrl(url.href) : undefined;
+}
+
+/**
+ * Has the queue sync an organization now, or 5 minutes after the start of its last sync, good or bad: for an app's own
+ * "sync now". Harmless to call again. Who may do this is for the caller to check.
+ *
+ * @throws ConvexError when there is no such organization, or it has no key.
+ */
+export async function requestSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+  await requireConnected(ctx, orgId);
+  await makeDue(ctx, orgId, await getRequestTime(ctx, orgId));
+  await wakeQueue(ctx);
 }

@@ -11,8 +11,10 @@ const ENV_NAME = /^LUMA_API_KEY\w{0,28}$/;
 
 type KeyField = { lumaApiKey?: string };
 
-/** A key that can be sent; where it comes from and how to replace it, for messages. */
-export type LumaKey = { apiKey: string; source: string; howToSet: string };
+/** Where a key comes from and how to replace it, for messages. */
+export type KeyPlace = { source: string; howToSet: string };
+/** A key that can be sent. */
+export type LumaKey = KeyPlace & { apiKey: string };
 
 export function hasLumaKey(org: KeyField): boolean {
   return org.lumaApiKey !== undefined && org.lumaApiKey.trim() !== "";
@@ -25,31 +27,26 @@ export function describeLumaKey({ lumaApiKey = "" }: KeyField): string {
 }
 
 /**
- * The key to send, or why there is none and what to do. Reads the environment variable now: at the sync, that is, so a
+ * The key to send, or why there is none. Reads the environment variable now: at the sync, that is, so a
  * new value counts from the next sync on.
  */
 export function resolveLumaKey({
   lumaApiKey = "",
-}: KeyField): LumaKey | { problem: string; advice: string } {
+}: KeyField): LumaKey | (KeyPlace & { problem: string }) {
   const parsed = parseLumaKey(lumaApiKey);
-  const howToSet = "orgs/mutations:setLumaConfig";
-  if ("problem" in parsed) {
-    return { problem: `in its lumaApiKey, ${parsed.problem}`, advice: `Set it with ${howToSet}.` };
-  }
-  if ("apiKey" in parsed) return { ...parsed, source: "its lumaApiKey", howToSet };
-  return readVariable(parsed.variable);
+  if ("variable" in parsed) return readVariable(parsed.variable);
+  const place = { source: "its lumaApiKey", howToSet: "orgs/mutations:setLumaConfig" };
+  if ("apiKey" in parsed) return { ...parsed, ...place };
+  return { problem: `in ${place.source}, ${parsed.problem}`, ...place };
 }
 
-function readVariable(name: string): LumaKey | { problem: string; advice: string } {
+function readVariable(name: string): LumaKey | (KeyPlace & { problem: string }) {
   const source = `the environment variable ${name}`;
   const howToSet = `npx convex env set ${name}`;
   const apiKey = process.env[name]?.trim() ?? "";
   if (canBeSent(apiKey)) return { apiKey, source, howToSet };
-  const problem =
-    apiKey === ""
-      ? "is not set on this deployment"
-      : "contains spaces or other characters that no key has";
-  return { problem: `${source} ${problem}`, advice: `Set it with ${howToSet}.` };
+  const problem = apiKey === "" ? "is not set on this deployment" : NOT_SENDABLE;
+  return { problem: `${source} ${problem}`, source, howToSet };
 }
 
 /** What a `lumaApiKey` says, or what is wrong with it. */
@@ -75,11 +72,13 @@ export function parseLumaKey(
   }
   if (canBeSent(field)) return { apiKey: field };
   return {
-    problem: "the lu.ma API key contains spaces or other characters that no key has: copy it again",
+    problem: `the lu.ma API key ${NOT_SENDABLE}: copy it again`,
   };
 }
 
+const NOT_SENDABLE = "has more than 200 characters, or contains spaces or others that no key has";
+
 /** What cannot stand in a request's header cannot be a key; the runtime's own error would quote it. */
 function canBeSent(key: string): boolean {
-  return /^[\x21-\x7e]+$/.test(key);
+  return /^[\x21-\x7e]{1,200}$/.test(key);
 }

@@ -2,7 +2,7 @@
 import { ConvexError, v } from "convex/values";
 import { internalMutation } from "../_generated/server";
 import { toHttpUrl } from "../events/text";
-import { orgId } from "./app";
+import { getOrgName, orgId } from "./app";
 import { configureLuma } from "./lumaConfig";
 
 /**
@@ -50,7 +50,7 @@ export const createOrg = internalMutation({
         .first();
       if (taken !== null) {
         throw new ConvexError(
-          `The slug "${slug}" is taken by the organization "${taken.name}": choose another.`,
+          `The slug "${slug}" is taken by the organization "${getOrgName(taken)}": choose another.`,
         );
       }
     }

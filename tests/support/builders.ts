@@ -99,7 +99,7 @@ export async function insertOrg(
 
 /** Begins a sync as the module does, and returns its number. */
 export async function beginSync(t: Engine, orgId: Id<"organizations">): Promise<number> {
-  return (await t.mutation(internal.events.turns.beginSync, { orgId })).syncNumber;
+  return (await t.mutation(internal.events.queue.beginSync, { orgId })).syncNumber;
 }
 
 export async function getOrg(t: Engine, orgId: Id<"organizations">): Promise<Doc<"organizations">> {

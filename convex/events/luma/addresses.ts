@@ -1,6 +1,6 @@
 /** Where lu.ma's API is: the list of events, and one event beside it. */
+import { LIST_VARIABLE, SyncError } from "../failure";
 import { parseUrl } from "../text";
-import { LumaError } from "./error";
 
 /**
  * The only list in Luma's documentation, then the one that this module was planned for: the documentation says that
@@ -10,8 +10,6 @@ const LISTS = [
   "https://public-api.luma.com/v1/calendars/events/list",
   "https://public-api.lu.ma/public/v1/calendar/list-events",
 ];
-/** Replaces both, for tests, demos and proxies. */
-const LIST_VARIABLE = "LUMA_LIST_EVENTS_URL";
 
 /** The two generations of the API, by the ends of their paths. */
 const GENERATIONS = [
@@ -21,19 +19,16 @@ const GENERATIONS = [
 
 export type LumaAddress = { list: URL; event: URL; idParameter: string };
 
-/** In the order in which to ask them. */
+/** In the order in which to ask them; one alone where the variable says so, for tests, demos and proxies. */
 export function getAddresses(): LumaAddress[] {
   const setting = getSetting();
   if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);
   const address = toAddress(setting);
   if (address !== undefined) return [address];
   const paths = GENERATIONS.map(({ list }) => list).join(" or ");
-  throw new LumaError(
+  throw new SyncError(
     `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user's name in it) whose path ends in ${paths}`,
-    {
-      kind: "lasting",
-      advice: "Correct it on this deployment, or remove it to ask lu.ma itself.",
-    },
+    "wrongAddress",
   );
 }
 
@@ -73,11 +68,4 @@ export function toEventUrl({ event, idParameter }: LumaAddress, lumaEventId: str
   const url = new URL(event);
   url.searchParams.set(idParameter, lumaEventId);
   return url;
-}
-
-/** Said of whatever may come from a wrong setting; nothing where there is none. */
-export function getAddressHint(): string {
-  return getSetting() !== undefined
-    ? ` ${LIST_VARIABLE} is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.`
-    : "";
 }

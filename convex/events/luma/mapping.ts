@@ -29,16 +29,21 @@ export function toDescription(text: string): string {
 }
 
 /** Only what is known to be public, lu.ma's own, managed by the calendar and approved. */
-function isListed({ audiences, isWrapped }: LumaEvent): boolean {
-  const isOnlyPublic = audiences.every(
+function isListed(event: LumaEvent): boolean {
+  // The current API always says it.
+  const isKnown = event.isWrapped || event.audiences[0]?.visibility === "public";
+  return isKnown && !isSaidToBeHidden(event);
+}
+
+/** What is not said hides nothing here. */
+export function isSaidToBeHidden({ audiences }: LumaEvent): boolean {
+  return !audiences.every(
     ({ visibility, platform, access, status }) =>
       isAbsentOr("public", visibility) &&
       isAbsentOr("luma", platform) &&
       isAbsentOr("manage", access) &&
       isAbsentOr("approved", status),
   );
-  // The current API always says it.
-  return isOnlyPublic && (isWrapped || audiences[0]?.visibility === "public");
 }
 
 function isAbsentOr(word: string, said: unknown): boolean {

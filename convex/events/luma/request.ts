@@ -1,86 +1,88 @@
 /** One request to lu.ma: asked again for as long as that may help, then given up with a reason. */
 import { milliseconds } from "date-fns";
-import { getAddressHint } from "./addresses";
-import { attempt, type Attempt } from "./attempt";
-import { CHECK_NETWORK, LumaError, SYNC_LATER, type Consequences } from "./error";
+import type { LumaKey } from "../../orgs/lumaKey";
+import { SyncError } from "../failure";
+import { attempt, type FailedAttempt } from "./attempt";
 
-/** Waits before asking again after an answer that may be better next time: 4 attempts in all. */
-const RETRY_WAITS_MS = [1_000, 2_000, 4_000];
+/** How often to ask, and how long to wait for an answer. */
+export type Patience = {
+  /** Waits before asking again after an answer that may be better next time. */
+  retryWaitsMs: number[];
+  /** Give up at this many 429s. */
+  maxRateLimited: number;
+  answerTimeoutMs: number;
+};
+
+/** For what a sync cannot do without: four attempts in all. */
+export const PATIENT: Patience = {
+  retryWaitsMs: [1_000, 2_000, 4_000],
+  maxRateLimited: 4,
+  answerTimeoutMs: milliseconds({ seconds: 30 }),
+};
+/** For what can wait until the next sync: an outage costs it no more than this. */
+export const ONCE: Patience = {
+  retryWaitsMs: [],
+  maxRateLimited: 1,
+  answerTimeoutMs: milliseconds({ seconds: 10 }),
+};
+
 /** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
 const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
 const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
 const MAX_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 120 });
 
-type Kind = Consequences["kind"];
-export type LumaRequest = Attempt & {
+export type LumaRequest = {
+  url: URL;
+  key: LumaKey;
+  /** When to give up, ms since 1970, waits included. */
+  deadline: number;
   /** What is asked for, for messages: "page 3". */
   label: string;
-  /** The number of 429 at which it is given up. */
-  maxRateLimited: number;
+  patience: Patience;
 };
 
 /**
- * The JSON that is answered with a 2xx status.
+ * The JSON that is answered with a 2xx status. Each wait before asking again is a line of the log.
  *
- * @throws LumaError when lu.ma refuses, does not recover, or is too slow.
+ * @throws SyncError when lu.ma refuses, does not recover, or is too slow.
  */
 export async function requestJson(request: LumaRequest): Promise<unknown> {
-  const { key, label, deadline, maxRateLimited } = request;
+  const { label, deadline, patience } = request;
   if (Date.now() >= deadline) throw tooSlow();
-  let rateLimited = 0;
-  let failed = 0;
-  for (;;) {
-    const outcome = await attempt(request);
-    if (outcome.kind === "json") return outcome.json;
-    const attempts = rateLimited + failed + 1;
-    const giveUp = (kind: Kind, advice: string, more: Partial<Consequences> = {}) =>
-      new LumaError(
-        `${outcome.what} for ${label} (${attempts} attempt${attempts === 1 ? "" : "s"})${outcome.said}`,
-        { kind, advice, status: outcome.status, ...more },
-      );
-    switch (outcome.kind) {
-      case "rate limited":
-        rateLimited += 1;
-        if (rateLimited >= maxRateLimited) {
-          const advice = `The key in ${key.source} is rate limited, and something else may be using it: sync again in a few minutes.`;
-          throw giveUp("passing", advice, { isFinal: true });
-        }
-        await pause(toRateLimitWait(outcome.retryAfter), deadline, outcome.what);
-        break;
-      case "broken":
-      case "unconnected": {
-        const waitMs = RETRY_WAITS_MS[failed];
-        const isUnreachable = outcome.kind === "unconnected";
-        if (waitMs === undefined) {
-          const advice = `${isUnreachable ? CHECK_NETWORK : SYNC_LATER}${getAddressHint()}`;
-          throw giveUp("passing", advice, { isUnserved: true, isUnreachable });
-        }
-        failed += 1;
-        await pause(waitMs, deadline, outcome.what);
-        break;
-      }
-      case "blocked": {
-        const advice = `That is no answer of lu.ma's own. ${SYNC_LATER}${getAddressHint()}`;
-        throw giveUp("passing", advice, { isUnserved: true });
-      }
-      case "key rejected": {
-        const advice =
-          `The key in ${key.source} is wrong, or its calendar has no Luma Plus: take the key from the calendar's ` +
-          `settings on lu.ma, and set it with ${key.howToSet}.`;
-        throw giveUp("lasting", advice, { isFinal: true });
-      }
-      case "gone":
-        throw giveUp(
-          "lasting",
-          getAddressHint().trim() ||
-            "lu.ma may have moved its API: look for a newer version of this module.",
-        );
-      case "refused": {
-        const advice =
-          "The answer says why; if it is of no help, look for a newer version of this module.";
-        throw giveUp("lasting", `${advice}${getAddressHint()}`);
-      }
+  let [rateLimited, failed] = [0, 0];
+  for (let attempts = 1; ; attempts += 1) {
+    const outcome = await attempt({ ...request, answerTimeoutMs: patience.answerTimeoutMs });
+    if ("json" in outcome) return outcome.json;
+    const { cause, what, said } = outcome;
+    if (cause === "rateLimited") rateLimited += 1;
+    else failed += 1;
+    const waitMs = toWait(outcome, { rateLimited, failed }, patience);
+    if (waitMs === undefined) {
+      const times = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
+      throw new SyncError(`${what} for ${label} (${times})${said}`, cause);
     }
+    console.log(`lu.ma: ${what} for ${label}; asking again in ${Math.ceil(waitMs / 1_000)} s.`);
+    await pause(waitMs, deadline, what);
+  }
+}
+
+/** How long to wait before asking again; nothing where that is of no use. */
+function toWait(
+  { cause, retryAfter }: FailedAttempt,
+  { rateLimited, failed }: { rateLimited: number; failed: number },
+  { retryWaitsMs, maxRateLimited }: Patience,
+): number | undefined {
+  switch (cause) {
+    case "rateLimited":
+      if (rateLimited >= maxRateLimited) return undefined;
+      // Once is enough to learn that `Retry-After` is wrong: seen are 0, and dates that lie in the past.
+      return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
+    case "broken":
+    case "unconnected":
+    case "notNow":
+      return retryWaitsMs[failed - 1];
+    default:
+      return undefined;
   }
 }
 
@@ -103,15 +105,14 @@ function toMilliseconds(retryAfter: string): number {
  * Waits, unless the time would be up by then.
  *
  * @param last what lu.ma did last, if that is why there is a wait.
- * @throws LumaError when the time would be up.
+ * @throws SyncError when the time would be up.
  */
 export async function pause(waitMs: number, deadline: number, last?: string): Promise<void> {
   if (Date.now() + waitMs >= deadline) throw tooSlow(last);
   await new Promise((resolve) => setTimeout(resolve, waitMs));
 }
 
-function tooSlow(last?: string): LumaError {
+function tooSlow(last?: string): SyncError {
   const what = "too slow: lu.ma did not give all of it within 7 minutes, waits included";
-  const end = last === undefined ? "" : ` (last, ${last})`;
-  return new LumaError(`${what}${end}`, { kind: "passing", advice: SYNC_LATER, isFinal: true });
+  return new SyncError(last === undefined ? what : `${what} (last, ${last})`, "tooSlow");
 }

@@ -1,8 +1,5 @@
-/** How a sync and a run call Convex: what it refuses is tried again, and what is written is written slowly. */
+/** How a sync calls Convex: what it refuses is tried again, and what is written is written slowly. */
 import { ConvexError, getDocumentSize } from "convex/values";
-import { internal } from "../_generated/api";
-import type { ActionCtx } from "../_generated/server";
-import type { Org, OrgId } from "../orgs/app";
 import type { Written } from "./validators";
 
 /** Conflicts, overloads and a spent write budget pass within seconds. */
@@ -17,7 +14,7 @@ const MAX_WRITE_ITEMS = 100;
 /**
  * Calls a query or a mutation, and again after 1 and 3 s if it fails with an error that is not the module's own. What is
  * called so may be repeated after a success, too: then its counts are those of the second time, which found nothing left to
- * do, and at worst a slice of a run is resumed for nothing.
+ * do.
  */
 export async function repeated<Result>(call: () => Promise<Result>): Promise<Result> {
   for (const waitMs of REPEAT_AFTER_MS) {
@@ -68,15 +65,4 @@ export async function* writeSlowly<Item, Result extends { written?: Written }>(
     from += done;
     await sleep(Math.ceil((bytes / WRITE_BYTES_PER_SECOND) * 1_000));
   }
-}
-
-export type Begun = { syncNumber: number; name: string };
-
-/** @throws ConvexError as `beginSync` does. */
-export async function begin(ctx: ActionCtx, orgId: OrgId): Promise<Begun> {
-  return await repeated(() => ctx.runMutation(internal.events.turns.beginSync, { orgId }));
-}
-
-export async function lookUp(ctx: ActionCtx, orgId: OrgId): Promise<Org | null> {
-  return await repeated(() => ctx.runQuery(internal.orgs.queries.getById, { orgId }));
 }

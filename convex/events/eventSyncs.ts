@@ -1,0 +1,212 @@
+/**
+ * The syncs of each organization: which one may write, and when the next one is due. Writes the table `eventSyncs`. Of
+ * each organization, the sync that began last is the only one that writes: it gets a number when it begins, and every
+ * transaction that writes for it asks here whether it still may.
+ */
+import { milliseconds } from "date-fns";
+import { ConvexError } from "convex/values";
+import type { Doc } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { getOrg, getOrgName, patchOrg, requireOrg, type Org, type OrgId } from "../orgs/app";
+import { hasLumaKey } from "../orgs/lumaKey";
+import type { SyncFailure } from "./failure";
+
+/** When an organization is due again of whose sync nobody hears. */
+const COMES_BACK_AFTER_MS = milliseconds({ minutes: 30 });
+/** From the end of a sync that failed in passing, for the first time and on; then it waits for the next morning. */
+const RETRY_AFTER_MS = [0.5, 1, 2, 4, 8].map((hours) => milliseconds({ hours }));
+/** From the start of a sync to the next one that an app requests: its button cannot use up a key's 200 requests a minute. */
+const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
+/** The log counts no further. */
+const MAX_COUNTED = 1_000;
+
+type Sync = Omit<Doc<"eventSyncs">, "_creationTime">;
+
+/** @throws ConvexError when there is no such organization, or it has no key. */
+export async function requireConnected(ctx: QueryCtx, orgId: OrgId): Promise<Org> {
+  const org = await requireOrg(ctx, orgId);
+  if (hasLumaKey(org)) return org;
+  throw new ConvexError(
+    `Organization "${getOrgName(org)}" has no lu.ma API key: connect it with orgs/mutations:setLumaConfig first.`,
+  );
+}
+
+export type StartedSync = { syncNumber: number; startedAt: number };
+
+/** Begins a sync. From now on no sync of the organization that began earlier writes anything more. */
+export async function startSync(ctx: MutationCtx, orgId: OrgId): Promise<StartedSync> {
+  const sync = await getOrCreateSync(ctx, orgId);
+  const startedAt = Date.now();
+  const syncNumber = sync.lastNumber + 1;
+  const dueAt = startedAt + COMES_BACK_AFTER_MS;
+  await ctx.db.patch("eventSyncs", sync._id, { lastNumber: syncNumber, startedAt, dueAt });
+  return { syncNumber, startedAt };
+}
+
+/** Makes an organization due at `at`, or leaves it due earlier; its failures are counted anew. */
+export async function makeDue(ctx: MutationCtx, orgId: OrgId, at: number): Promise<void> {
+  const sync = await getOrCreateSync(ctx, orgId);
+  const dueAt = Math.min(sync.dueAt ?? at, at);
+  if (dueAt === sync.dueAt && sync.failures === undefined) return;
+  await ctx.db.patch("eventSyncs", sync._id, { dueAt, failures: undefined });
+}
+
+/** When a sync may be requested: now, or 5 minutes after the start of the last one. */
+export async function getRequestTime(ctx: QueryCtx, orgId: OrgId): Promise<number> {
+  const sync = await getSync(ctx, orgId);
+  return Math.max(Date.now(), (sync?.startedAt ?? -Infinity) + REQUEST_PAUSE_MS);
+}
+
+/** For an organization that was deleted or disconnected. */
+export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+  const sync = await getSync(ctx, orgId);
+  if (sync === null) return;
+  await ctx.db.patch("eventSyncs", sync._id, { dueAt: undefined, failures: undefined });
+}
+
+/** Ends the sync that is running, if any: the key that it uses was changed. */
+export async function endRunningSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+  const sync = await getSync(ctx, orgId);
+  if (sync === null) return;
+  await ctx.db.patch("eventSyncs", sync._id, { endedThrough: sync.lastNumber });
+}
+
+/**
+ * The organization, for the sync with this number; without one, for whoever writes.
+ *
+ * @throws ConvexError when there is no such organization or, with SyncFailure, "overtaken" or "ended", when the sync may
+ * not write any more.
+ */
+export async function requireSync(ctx: QueryCtx, orgId: OrgId, syncNumber?: number): Promise<Org> {
+  if (syncNumber === undefined) return await requireOrg(ctx, orgId);
+  const [org, sync] = await Promise.all([getOrg(ctx, orgId), getSync(ctx, orgId)]);
+  if (org === null) throw orgWasDeleted(orgId);
+  const name = `organization "${getOrgName(org)}"`;
+  if (!hasLumaKey(org)) {
+    throw ended(`The ${name} was disconnected from lu.ma while it was being synced.`);
+  }
+  if (sync === null || syncNumber <= (sync.endedThrough ?? -Infinity)) {
+    throw ended(
+      `This sync of the ${name} was ended: its lu.ma API key was set meanwhile, or nothing was heard of it for too long.`,
+    );
+  }
+  if (syncNumber !== sync.lastNumber) {
+    throw new ConvexError<SyncFailure>({
+      message: `A later sync of the ${name} has begun: this one writes nothing more.`,
+      kind: "overtaken",
+    });
+  }
+  return org;
+}
+
+export function orgWasDeleted(orgId: OrgId): ConvexError<SyncFailure> {
+  return ended(`The organization with the id ${orgId} was deleted while it was being synced.`);
+}
+
+function ended(message: string): ConvexError<SyncFailure> {
+  return new ConvexError<SyncFailure>({ message, kind: "ended" });
+}
+
+/** Notes that a sync succeeded: its organization leaves the queue, unless something else made it due meanwhile. */
+export async function noteSuccess(ctx: MutationCtx, orgId: OrgId, syncNumber: number) {
+  const sync = await getSync(ctx, orgId);
+  if (sync === null) return;
+  const dueAt = wasMadeDue(sync) ? sync.dueAt : undefined;
+  const fields = { syncedNumber: syncNumber, dueAt, failures: undefined };
+  await ctx.db.patch("eventSyncs", sync._id, fields);
+}
+
+/**
+ * Ends a sync that failed: it writes nothing more, `eventsSyncError` says why, and its organization is due again if the
+ * failure may pass. Changes nothing for a sync that succeeded, has ended or was overtaken.
+ *
+ * @returns how the sync stands: what holds in place of `failure`, `null` for one that succeeded.
+ */
+export async function noteFailure(
+  ctx: MutationCtx,
+  { orgId, syncNumber }: { orgId: OrgId; syncNumber: number },
+  failure: SyncFailure,
+): Promise<SyncFailure | null> {
+  if (failure.kind === "ended" || failure.kind === "overtaken") return failure;
+  const sync = await getSync(ctx, orgId);
+  if (sync?.syncedNumber === syncNumber) {
+    const endedThrough = Math.max(syncNumber, sync.endedThrough ?? -Infinity);
+    await ctx.db.patch("eventSyncs", sync._id, { endedThrough });
+    return null;
+  }
+  let org: Org;
+  try {
+    org = await requireSync(ctx, orgId, syncNumber);
+  } catch (error) {
+    if (error instanceof ConvexError) return error.data as SyncFailure;
+    throw error;
+  }
+  if (sync === null) return failure;
+  const failures = sync.failures ?? 0;
+  const retryAfterMs = failure.kind === "passing" ? RETRY_AFTER_MS[failures] : undefined;
+  const next = wasMadeDue(sync)
+    ? {}
+    : retryAfterMs === undefined
+      ? { dueAt: undefined, failures: undefined }
+      : { dueAt: Date.now() + retryAfterMs, failures: failures + 1 };
+  await ctx.db.patch("eventSyncs", sync._id, { ...next, endedThrough: syncNumber });
+  const reason = failure.message;
+  // A failure that lasts is not written every day: that would re-run every query that reads the organization.
+  if (org.eventsSyncError !== reason) await patchOrg(ctx, orgId, { eventsSyncError: reason });
+  return failure;
+}
+
+/** Whether something else than its last sync made an organization due. */
+function wasMadeDue({ startedAt, dueAt }: Sync): boolean {
+  return dueAt !== undefined && dueAt !== (startedAt ?? 0) + COMES_BACK_AFTER_MS;
+}
+
+export type DueSync = Sync & { dueAt: number };
+
+/** The organization that became due first, or will. */
+export async function getFirstDue(ctx: QueryCtx): Promise<DueSync | null> {
+  const [first] = await getDueUntil(ctx, Infinity, 1);
+  return first ?? null;
+}
+
+/** Those that are due now, for the log: the first 1,000. */
+export async function getDue(ctx: QueryCtx): Promise<DueSync[]> {
+  return await getDueUntil(ctx, Date.now(), MAX_COUNTED);
+}
+
+/** Those of the first 1,000 due ones that failed in passing, the soonest first. */
+export async function getToRetry(ctx: QueryCtx): Promise<DueSync[]> {
+  const due = await getDueUntil(ctx, Infinity, MAX_COUNTED);
+  return due.filter(({ failures }) => failures !== undefined);
+}
+
+async function getDueUntil(ctx: QueryCtx, until: number, limit: number): Promise<DueSync[]> {
+  const syncs = await ctx.db
+    .query("eventSyncs")
+    .withIndex("by_due", (q) => q.gt("dueAt", undefined).lte("dueAt", until))
+    .take(limit);
+  return syncs.flatMap((sync) =>
+    sync.dueAt === undefined ? [] : [{ ...sync, dueAt: sync.dueAt }],
+  );
+}
+
+/** For an organization whose events are deleted for good. */
+export async function forgetSyncs(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+  const sync = await getSync(ctx, orgId);
+  if (sync !== null) await ctx.db.delete("eventSyncs", sync._id);
+}
+
+export async function getSync(ctx: QueryCtx, orgId: OrgId): Promise<Sync | null> {
+  return await ctx.db
+    .query("eventSyncs")
+    .withIndex("by_org", (q) => q.eq("orgId", orgId))
+    .unique();
+}
+
+async function getOrCreateSync(ctx: MutationCtx, orgId: OrgId): Promise<Sync> {
+  const stored = await getSync(ctx, orgId);
+  if (stored !== null) return stored;
+  // Numbers begin where none was before that deleteOrgEvents forgot; from there on they are counted.
+  const sync = { orgId, lastNumber: Date.now() + Math.random() };
+  return { ...sync, _id: await ctx.db.insert("eventSyncs", sync) };
+}
