@@ -35,10 +35,15 @@ export default defineSchema({
     orgId: v.id("organizations"),
     lumaEventId: v.string(),
     title: v.string(),
-    /** Absent: lu.ma was not asked for it yet. Empty: lu.ma has none. */
+    /**
+     * lu.ma's Markdown, from outside: for a renderer that takes no HTML. Absent: lu.ma was not asked for it yet. Empty:
+     * lu.ma has none.
+     */
     description: v.optional(v.string()),
     startAt: v.number(),
     endAt: v.optional(v.number()),
+    /** The end, or the start where lu.ma gives no end. */
+    overAt: v.number(),
     /** An IANA name, for display. */
     timezone: v.string(),
     coverUrl: v.optional(v.string()),
@@ -54,9 +59,10 @@ export default defineSchema({
     .index("by_org", ["orgId"])
     .index("by_org_start", ["orgId", "startAt"])
     .index("by_luma_id", ["lumaEventId", "orgId"])
+    .index("by_org_over", ["orgId", "overAt"])
     // For the public queries: they never read what they may not show.
-    .index("by_org_status_start", ["orgId", "status", "startAt"])
-    .index("by_status_start", ["status", "startAt"]),
+    .index("by_org_status_over", ["orgId", "status", "overAt"])
+    .index("by_status_over", ["status", "overAt"]),
 
   /**
    * The syncs of each organization, one document an organization; no visitor's query reads it. Written only by

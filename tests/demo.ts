@@ -8,13 +8,8 @@ import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import type { FailureData } from "../convex/events/reasons";
 import * as sync from "../convex/events/sync";
-import {
-  NO_COUNTS,
-  pick,
-  syncCounts,
-  type OrgPageEvent,
-  type SyncResult,
-} from "../convex/events/validators";
+import type { OrgPageEvent } from "../convex/events/views/shown";
+import { NO_COUNTS, pick, syncCounts, type SyncResult } from "../convex/events/validators";
 import { aWireEvent, DAY_MS, getOrg, HOUR_MS } from "./support/builders";
 import { startEngine, withHandler, type Engine } from "./support/engine";
 import { LumaServer, status, type WireEvent } from "./support/lumaServer";

@@ -715,17 +715,11 @@ describe("a description", () => {
   });
 
   test.for<[string, unknown, string | undefined]>([
-    ["plain text", { description: "plain", description_md: "*md*" }, "plain"],
-    [
-      "Markdown where there is no plain text",
-      { description: null, description_md: "*md*" },
-      "*md*",
-    ],
-    [
-      "Markdown where the plain text is blank",
-      { description: " ", description_md: "*md*" },
-      "*md*",
-    ],
+    ["Markdown", { description: "plain", description_md: "*md*" }, "*md*"],
+    ["plain text where there is no Markdown", { description: "plain" }, "plain"],
+    ["plain text where it is null", { description: "plain", description_md: null }, "plain"],
+    ["plain text where it is blank", { description: "plain", description_md: " " }, "plain"],
+    ["plain text where it is no text", { description: "plain", description_md: 5 }, "plain"],
     ["Markdown alone", { description_md: "*md*" }, "*md*"],
     ["an event without one", { description: null, description_md: null }, ""],
     ["an event with an empty one only", { description: "" }, ""],

@@ -2,7 +2,14 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import type { MirroredEvent } from "../convex/events/validators";
-import { aMirroredEvent, beginSync, getOrg, insertOrg, storedEvents } from "./support/builders";
+import {
+  aMirroredEvent,
+  aStoredEvent,
+  beginSync,
+  getOrg,
+  insertOrg,
+  storedEvents,
+} from "./support/builders";
 import { startEngine, type Engine } from "./support/engine";
 import { failureOf, reasonOf } from "./support/fixtures";
 
@@ -374,8 +381,8 @@ describe("a mutation of a sync", () => {
     const ids = Array.from({ length: count }, (_, i) => `evt-${i}`);
     await t.run(async (ctx) => {
       for (const lumaEventId of ids) {
-        const event = { ...aMirroredEvent({ lumaEventId }), orgId, syncedAt: 0 };
-        await ctx.db.insert("events", { ...event, description: LARGE });
+        const event = aStoredEvent(orgId, { lumaEventId, description: LARGE });
+        await ctx.db.insert("events", event);
       }
     });
     return ids;
@@ -487,12 +494,9 @@ describe("deleteOrgEvents", () => {
   }
 
   async function insertEvents(count: number, description: string, id = orgId): Promise<void> {
-    const events = Array.from({ length: count }, (_, i) => ({
-      ...aMirroredEvent({ lumaEventId: `evt-${i}` }),
-      orgId: id,
-      description,
-      syncedAt: 0,
-    }));
+    const events = Array.from({ length: count }, (_, i) =>
+      aStoredEvent(id, { lumaEventId: `evt-${i}`, description }),
+    );
     await t.run(async (ctx) => {
       for (const event of events) await ctx.db.insert("events", event);
     });

@@ -8,6 +8,7 @@ import * as turns from "../convex/events/turns";
 import * as orgQueries from "../convex/orgs/queries";
 import {
   aMirroredEvent,
+  aStoredEvent,
   aWireEvent,
   beginSync,
   DAY_MS,
@@ -928,8 +929,8 @@ describe("a sync's writes", () => {
     const ids = Array.from({ length: 80 }, (_, i) => `evt-${i}`);
     await t.run(async (ctx) => {
       for (const lumaEventId of ids) {
-        const event = aMirroredEvent({ lumaEventId, startAt: NOW - 40 * DAY_MS });
-        await ctx.db.insert("events", { ...event, orgId, syncedAt: 0, description: LARGE });
+        const long = { startAt: NOW - 40 * DAY_MS, description: LARGE };
+        await ctx.db.insert("events", aStoredEvent(orgId, { lumaEventId, ...long }));
       }
     });
     luma.setCalendar(

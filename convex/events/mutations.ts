@@ -17,7 +17,7 @@ import {
   type MirroredEvent,
   type UpsertResult,
 } from "./validators";
-import { within } from "./views/boundedReads";
+import { atMost, Budget, within } from "./views/boundedReads";
 
 /**
  * The number of the sync that writes, from eventSyncs.ts. With it, nothing is written once that sync is ended or overtaken
@@ -54,7 +54,8 @@ async function upsert(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent, budg
   const stored = await findEvent(ctx, orgId, event.lumaEventId);
   if (stored !== null && isSameEvent(stored, event)) return "unchanged";
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
-  const fields = { ...pick(mirroredEvent, event), orgId, syncedAt: Date.now() };
+  const overAt = event.endAt ?? event.startAt;
+  const fields = { ...pick(mirroredEvent, event), orgId, overAt, syncedAt: Date.now() };
   if (!budget.spend(stored ?? fields, { ...stored, ...fields })) return "left";
   if (stored === null) {
     await ctx.db.insert("events", fields);
@@ -167,8 +168,8 @@ export const deleteOrgEvents = internalMutation({
     }
     const events = () => ctx.db.query("events").withIndex("by_org", (q) => q.eq("orgId", orgId));
     const batch: Id<"events">[] = [];
-    const budget = { documents: MAX_DELETED, bytes: MAX_WRITE_BYTES };
-    for await (const event of within(budget, events())) batch.push(event._id);
+    const first = atMost(MAX_DELETED, within(new Budget(MAX_WRITE_BYTES), events()));
+    for await (const event of first) batch.push(event._id);
     for (const eventId of batch) await ctx.db.delete("events", eventId);
     if ((await events().first()) === null) await forgetSyncs(ctx, orgId);
     else {

@@ -5,7 +5,8 @@ import { getOrgName, orgId } from "../orgs/app";
 import { getConnectedOrgs } from "../orgs/queries";
 import { readDashboard } from "./views/dashboard";
 import { readOrgPage } from "./views/orgPage";
-import { comparedEvent, dashboard, orgPage, pick } from "./validators";
+import { dashboard, orgPage } from "./views/shown";
+import { comparedEvent, pick } from "./validators";
 
 // Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB); an app may keep much more on
 // a document than this module does.
@@ -15,9 +16,10 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 
 /**
  * An organization's page, for anyone: the calendar's URL to embed, when its events were last synced (ms), the
- * events that have not ended (at most 50, soonest first; among those that have begun, the 100 that began last are
- * looked at) and past ones (at most 20, latest first). `null` when there is no such organization. Lists get
- * shorter rather than fail when the events are so large that they come near Convex's limits.
+ * events that are not over (the first 50 to end, in order of start) and past ones (the last 20, latest end first).
+ * `null` when there is no such organization. An event is over at its end, or at its start without one. A description is
+ * Markdown from outside: show it with a renderer that takes no HTML. Lists get shorter where the events take more than
+ * 4 MiB.
  *
  * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
  */
@@ -28,10 +30,10 @@ export const getOrgEvents = query({
 });
 
 /**
- * A signed-in member's dashboard: events that start in the next 30 days, soonest first, at most 50 a list; those of
- * the member's organizations (at most 50 memberships are considered) and, for discovery, those of all others
- * (looked for among the 400 that start first). Nobody signed in: both lists are empty. Lists get shorter rather
- * than fail when the events are so large that they come near Convex's limits.
+ * A signed-in member's dashboard: events that are on, and that start in the next 30 days; the first 50 to end a list,
+ * in order of start. Those of the member's organizations (at most 50 memberships are considered) and, for discovery,
+ * those of all others (looked for among the 400 that end first). Nobody signed in: both lists are empty. Lists get
+ * shorter rather than fail when the documents are so large that they come near Convex's limits.
  *
  * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
  */

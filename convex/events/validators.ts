@@ -1,9 +1,8 @@
 /**
- * Shapes that several functions share, all derived from the schema: which fields are mirrored, and which are shown. A
+ * Shapes that several functions share, all derived from the schema: which fields are mirrored, and what a sync says. A
  * field that the app adds to a table is in none of them.
  */
 import { v, type Infer } from "convex/values";
-import { shownOrg } from "../orgs/app";
 import schema from "../schema";
 
 const storedEvent = schema.tables.events.validator;
@@ -32,41 +31,6 @@ export const comparedEvent = mirrored.extend({
   _id: v.id("events"),
 });
 export type ComparedEvent = Infer<typeof comparedEvent>;
-
-/** What visitors are shown of a listed event, wherever it stands. */
-export const shownEvent = storedEvent
-  .pick(
-    "orgId",
-    "title",
-    "startAt",
-    "endAt",
-    "timezone",
-    "coverUrl",
-    "url",
-    "location",
-    "isVirtual",
-  )
-  .extend({ _id: v.id("events") });
-export type ShownEvent = Infer<typeof shownEvent>;
-
-export const orgPageEvent = shownEvent.extend(storedEvent.pick("description").fields);
-export type OrgPageEvent = Infer<typeof orgPageEvent>;
-
-/** Without a description: no card shows 50,000 characters, and every member would be sent them. */
-export const dashboardEvent = shownEvent.extend({ org: shownOrg });
-export type DashboardEvent = Infer<typeof dashboardEvent>;
-
-export const orgPage = v.object({
-  calendarUrl: v.union(v.string(), v.null()),
-  lastSyncedAt: v.union(v.number(), v.null()),
-  upcoming: v.array(orgPageEvent),
-  past: v.array(orgPageEvent),
-});
-
-export const dashboard = v.object({
-  userOrgEvents: v.array(dashboardEvent),
-  otherOrgEvents: v.array(dashboardEvent),
-});
 
 /** Without a description: it was asked for and could not be fetched. */
 export const eventDescription = v.object({

@@ -7,6 +7,7 @@ import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { toHttpUrl, toLogItem } from "../events/text";
+import { Budget, within } from "../events/views/boundedReads";
 import schema from "../schema";
 
 export type OrgId = Id<"organizations">;
@@ -72,23 +73,29 @@ export async function paginateOrgsWithKey(ctx: QueryCtx, options: PaginationOpti
 /** More than anybody has; each is an organization whose events a dashboard reads. */
 const MAX_MEMBERSHIPS = 50;
 
+export type OwnMembership = { orgId: OrgId; role: "admin" | "member" };
+
 /**
  * The organizations that the signed-in person belongs to, at most 50; `null` for nobody. A membership counts when its
  * `userId` is the identity's subject (Clerk, Auth0) or the part before its `|` (Convex Auth: `userId|sessionId`).
+ *
+ * @param budget bounds what a dashboard reads; only documents of many kilobytes need it.
  */
 export async function getOwnMemberships(
   ctx: QueryCtx,
-): Promise<{ orgId: OrgId; role: "admin" | "member" }[] | null> {
+  budget = new Budget(),
+): Promise<OwnMembership[] | null> {
   const identity = await ctx.auth.getUserIdentity();
   if (identity === null) return null;
   const userIds = new Set([identity.subject, identity.subject.replace(/\|.*/s, "")]);
-  const memberships = await Promise.all(
-    [...userIds].map((userId) =>
-      ctx.db
-        .query("orgMemberships")
-        .withIndex("by_user", (q) => q.eq("userId", userId))
-        .take(MAX_MEMBERSHIPS),
-    ),
-  );
-  return memberships.flat().slice(0, MAX_MEMBERSHIPS);
+  const own: OwnMembership[] = [];
+  for (const userId of userIds) {
+    const memberships = ctx.db
+      .query("orgMemberships")
+      .withIndex("by_user", (q) => q.eq("userId", userId));
+    for await (const membership of within(budget, memberships)) {
+      if (own.push(membership) === MAX_MEMBERSHIPS) return own;
+    }
+  }
+  return own;
 }

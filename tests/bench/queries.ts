@@ -2,7 +2,7 @@
 import { api } from "../../convex/_generated/api";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
 import { bounded, insertMany, nth, type Row } from "./shared";
-import { aMirroredEvent, DAY_MS, HOUR_MS } from "../support/builders";
+import { aStoredEvent, DAY_MS, HOUR_MS } from "../support/builders";
 import { startCountedEngine } from "../support/counting";
 
 export const STORED_EVENTS = 100_000;
@@ -39,8 +39,7 @@ async function benchQueriesOver(
     // A quarter has begun, as in the window that is mirrored.
     const startAt = now + (index / STORED_EVENTS - 0.25) * WINDOW_DAYS * DAY_MS;
     const fields = { lumaEventId: `evt-${index}`, startAt, endAt: startAt + HOUR_MS };
-    const orgId = ownerOf(index, orgIds);
-    return { ...aMirroredEvent(fields), orgId, status: statusOf(index), syncedAt: now };
+    return aStoredEvent(ownerOf(index, orgIds), { ...fields, status: statusOf(index) });
   });
   const largeOrgs = orgIds.slice(0, LARGE_ORGS);
   const smallOrgs = orgIds.slice(LARGE_ORGS, 2 * LARGE_ORGS);

@@ -6,7 +6,7 @@ import { internal } from "../../convex/_generated/api";
 import { toMirroredEvent } from "../../convex/events/luma/mapping";
 import { readEntry } from "../../convex/events/luma/wire";
 import type { MirroredEvent } from "../../convex/events/validators";
-import { aWireEvent, DAY_MS } from "../support/builders";
+import { aStoredEvent, aWireEvent, DAY_MS } from "../support/builders";
 import { startCountedEngine } from "../support/counting";
 import type { Engine } from "../support/engine";
 import type { WireEvent } from "../support/lumaServer";
@@ -53,11 +53,12 @@ export async function measureMorning(morning: Morning): Promise<Row> {
   }));
   if (!isFirst) {
     const stored = calendar.map(toStored);
-    await insertMany(t, "events", orgs * eventsToCome, (index) => ({
-      ...nth(stored, index % eventsToCome),
-      orgId: nth(orgIds, Math.floor(index / eventsToCome)),
-      syncedAt: 0,
-    }));
+    await insertMany(t, "events", orgs * eventsToCome, (index) =>
+      aStoredEvent(
+        nth(orgIds, Math.floor(index / eventsToCome)),
+        nth(stored, index % eventsToCome),
+      ),
+    );
     await insertMany(t, "eventSyncs", orgs, (index) => ({
       orgId: nth(orgIds, index),
       lastNumber: 1,

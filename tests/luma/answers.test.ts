@@ -88,8 +88,8 @@ describe("what lu.ma answers", () => {
 
   test("for one event holds its description, in both formats", async ({ luma }) => {
     expect(await describeOne(luma, currentEvent)).toBe(
-      "An evening for founders.\n\nBring a friend.",
+      "An **evening** for founders.\n\nBring a friend.",
     );
-    expect(await describeOne(luma, olderEvent)).toContain("We've all heard a lot about memory");
+    expect(await describeOne(luma, olderEvent)).toContain("> A weekly conversation");
   });
 });

@@ -178,6 +178,18 @@ describe("what lu.ma hides", () => {
   });
 });
 
+describe("an event without a meeting link", () => {
+  const online = ["discord", "meet", "twitch", "twitter", "youtube", "zoom", "unknown"];
+  test.for<[unknown, boolean]>([
+    ...online.map((type): [string, boolean] => [type, true]),
+    ...["offline", "missing", "hologram", "", 5, null, undefined].map(
+      (type): [unknown, boolean] => [type, false],
+    ),
+  ])("at a place of the type %s is virtual: %s", ([location_type, isVirtual]) => {
+    expect(mirror({ location_type }).isVirtual).toBe(isVirtual);
+  });
+});
+
 describe("a location", () => {
   test("is the full address or, without one, the address", () => {
     const address = { address: "Main Street 1", full_address: null, city: "Berlin" };

@@ -29,7 +29,7 @@ export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
     created_at: "2026-01-01T00:00:00.000Z",
     timezone: "Europe/Berlin",
     description: `What happens at ${id}`,
-    description_md: `What *happens* at ${id}`,
+    description_md: null,
     geo_address_json: {
       address: "Main Street 1",
       city: "Berlin",
@@ -85,6 +85,15 @@ export function aMirroredEvent(
     status: "listed",
     ...overrides,
   };
+}
+
+/** An event as it is stored; over when it should be, unless told otherwise. */
+export function aStoredEvent(
+  orgId: Id<"organizations">,
+  overrides: Partial<Doc<"events">> = {},
+): Omit<Doc<"events">, "_id" | "_creationTime"> {
+  const event = { ...aMirroredEvent(), ...overrides };
+  return { orgId, overAt: event.endAt ?? event.startAt, syncedAt: 0, ...event };
 }
 
 /** Inserts an organization as it is; with a key of its own unless told otherwise. */

@@ -2,6 +2,7 @@
  * Counts what an engine is asked for, from outside of the code that asks: calls around the registered functions,
  * documents at the engine's system calls.
  */
+import { getDocumentSize, jsonToConvex, type JSONValue, type Value } from "convex/values";
 import { modules, startEngine, withHandler, type Engine } from "./engine";
 
 const loaded = Object.entries(modules)
@@ -23,6 +24,8 @@ export type Counts = {
   /** Each `db.get` and each `db.query`. */
   indexRanges: number;
   documentsRead: number;
+  /** Of these documents, as Convex counts them. */
+  bytesRead: number;
   eventsRead: number;
   organizationsRead: number;
   /** Inserted, patched, replaced or deleted. What a patch or a replace reads of its own is not counted as read. */
@@ -51,10 +54,10 @@ export type CountedEngine = {
  * An engine whose calls, reads and writes are counted, those of `t.run` included. Only one at a time: the
  * system calls are the same for all engines.
  */
-export function startCountedEngine(): CountedEngine {
+export function startCountedEngine(appSchema?: unknown): CountedEngine {
   const counts = noCounts();
   const actionCalls: ActionCall[] = [];
-  const t = startEngine(countedModules(counts, actionCalls));
+  const t = startEngine(countedModules(counts, actionCalls), appSchema);
   const stop = countDocuments(counts);
   const reset = () => {
     Object.assign(counts, noCounts());
@@ -73,6 +76,7 @@ function noCounts(): Counts {
     mostEventsInAMutation: 0,
     indexRanges: 0,
     documentsRead: 0,
+    bytesRead: 0,
     eventsRead: 0,
     organizationsRead: 0,
     documentsWritten: 0,
@@ -176,7 +180,7 @@ function countDocuments(counts: Counts): () => void {
   };
 }
 
-type Stored = { _id: string } | null;
+type Stored = { _id: string; [field: string]: JSONValue } | null;
 
 function countSystemCall(counts: Counts, op: string, args: string, result: string): void {
   switch (op) {
@@ -209,6 +213,7 @@ function countRead(counts: Counts, document: Stored): void {
   const table = tableOf(document._id);
   if (isSystemTable(table)) return;
   counts.documentsRead += 1;
+  counts.bytesRead += getDocumentSize(jsonToConvex(document) as Record<string, Value>);
   if (table === "events") counts.eventsRead += 1;
   if (table === "organizations") counts.organizationsRead += 1;
 }

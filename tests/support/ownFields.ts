@@ -11,8 +11,9 @@ export const ownFieldsSchema = defineSchema({
     .index("by_org", ["orgId"])
     .index("by_org_start", ["orgId", "startAt"])
     .index("by_luma_id", ["lumaEventId", "orgId"])
-    .index("by_org_status_start", ["orgId", "status", "startAt"])
-    .index("by_status_start", ["status", "startAt"]),
+    .index("by_org_over", ["orgId", "overAt"])
+    .index("by_org_status_over", ["orgId", "status", "overAt"])
+    .index("by_status_over", ["status", "overAt"]),
   organizations: defineTable(schema.tables.organizations.validator.extend({ own }))
     .index("by_slug", ["slug"])
     .index("by_luma_api_key", ["lumaApiKey"]),

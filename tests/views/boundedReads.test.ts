@@ -1,29 +1,24 @@
 import { describe, expect, test } from "vitest";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
-import { mergeByStart, within } from "../../convex/events/views/boundedReads";
-import { aMirroredEvent } from "../support/builders";
+import { atMost, Budget, mergeByEnd, within } from "../../convex/events/views/boundedReads";
+import { aStoredEvent } from "../support/builders";
 
 type Event = Doc<"events">;
 
-function anEvent(startAt: number, description = ""): Event {
-  return {
-    ...aMirroredEvent({ startAt }),
-    _id: `${startAt}events` as Id<"events">,
-    _creationTime: 0,
-    orgId: "1organizations" as Id<"organizations">,
-    syncedAt: 0,
-    description,
-  };
+function anEvent(overAt: number, description = ""): Event {
+  const orgId = "1organizations" as Id<"organizations">;
+  const event = aStoredEvent(orgId, { startAt: -overAt, overAt, description });
+  return { ...event, _id: `${overAt}events` as Id<"events">, _creationTime: 0 };
 }
 
 /** Events as a query gives them, one by one: counts what is taken, and whether it was closed. */
-function source(starts: number[], description?: string) {
+function source(ends: number[], description?: string) {
   const seen = { taken: 0, isClosed: false };
   async function* read(): AsyncGenerator<Event> {
     try {
-      for (const start of starts) {
+      for (const end of ends) {
         seen.taken += 1;
-        yield await Promise.resolve(anEvent(start, description));
+        yield await Promise.resolve(anEvent(end, description));
       }
     } finally {
       seen.isClosed = true;
@@ -33,66 +28,95 @@ function source(starts: number[], description?: string) {
 }
 
 async function take(events: AsyncIterable<Event>, count = Infinity): Promise<number[]> {
-  const starts: number[] = [];
+  const ends: number[] = [];
   for await (const event of events) {
-    starts.push(event.startAt);
-    if (starts.length === count) break;
+    ends.push(event.overAt);
+    if (ends.length === count) break;
   }
-  return starts;
+  return ends;
 }
 
-const PLENTY = { documents: 1_000, bytes: 1_000_000 };
+const KB_TEXT = "x".repeat(1_000);
 
 describe("a read within a budget", () => {
-  test("takes so many documents and no more, and closes its query", async () => {
-    const { events, seen } = source([1, 2, 3, 4]);
-    expect(await take(within({ ...PLENTY, documents: 2 }, events))).toEqual([1, 2]);
-    expect(seen).toEqual({ taken: 2, isClosed: true });
-  });
-
   test("takes so many bytes, and of the last document what is beyond", async () => {
-    const { events, seen } = source([1, 2, 3, 4], "x".repeat(1_000));
-    expect(await take(within({ ...PLENTY, bytes: 2_000 }, events))).toEqual([1, 2]);
+    const { events, seen } = source([1, 2, 3, 4], KB_TEXT);
+    const budget = new Budget(2_000);
+    expect(await take(within(budget, events))).toEqual([1, 2]);
     expect(seen).toEqual({ taken: 2, isClosed: true });
+    expect(budget.isSpent).toBe(true);
   });
 
-  test("ends with its query", async () => {
-    const { events, seen } = source([1, 2]);
-    expect(await take(within(PLENTY, events))).toEqual([1, 2]);
-    expect(seen.isClosed).toBe(true);
+  test("that is spent takes nothing", async () => {
+    const { events, seen } = source([1]);
+    expect(await take(within(new Budget(0), events))).toEqual([]);
+    expect(seen.taken).toBe(0);
   });
 
-  test("closes its query when its reader has enough", async () => {
+  test("stops when another read of the same budget has spent it", async () => {
+    const budget = new Budget(3_000);
+    const [first, second] = [source([1, 3, 5], KB_TEXT), source([2, 4, 6], KB_TEXT)];
+    const sources = [within(budget, first.events), within(budget, second.events)];
+    // One read ahead of each is shown, too.
+    expect(await take(mergeByEnd(sources))).toEqual([1, 2, 3]);
+    expect([first.seen, second.seen]).toEqual([
+      { taken: 2, isClosed: true },
+      { taken: 1, isClosed: true },
+    ]);
+  });
+
+  test.for([
+    ["a part", 1_000, 9_000, [1]],
+    ["a part that is larger than what is left", 9_000, 2_000, [1, 2]],
+  ] as const)("of %s spends the whole", async ([, part, whole, expected]) => {
+    const budget = new Budget(whole);
+    expect(await take(within(budget.part(part), source([1, 2, 3], KB_TEXT).events))).toEqual(
+      expected,
+    );
+    const left = await take(within(budget, source([1, 2, 3, 4, 5, 6, 7, 8, 9], KB_TEXT).events));
+    expect(left).toHaveLength(whole === 9_000 ? 7 : 0);
+  });
+
+  test.for([
+    ["ends with its query", Infinity, [1, 2, 3], 3],
+    ["closes its query when its reader has enough", 1, [1], 1],
+  ] as const)("%s", async ([, count, expected, taken]) => {
     const { events, seen } = source([1, 2, 3]);
-    expect(await take(within(PLENTY, events), 1)).toEqual([1]);
-    expect(seen).toEqual({ taken: 1, isClosed: true });
+    expect(await take(within(new Budget(), events), count)).toEqual(expected);
+    expect(seen).toEqual({ taken, isClosed: true });
+  });
+
+  test("of so many documents at most takes no more, and closes its query", async () => {
+    const { events, seen } = source([1, 2, 3, 4]);
+    expect(await take(atMost(2, events))).toEqual([1, 2]);
+    expect(seen).toEqual({ taken: 2, isClosed: true });
   });
 });
 
 describe("sources that are merged", () => {
-  test("come in order of start, of equal ones the first source's first", async () => {
+  test("come in order of end, of equal ones the first source's first", async () => {
     const sources = [source([2, 5, 9]), source([]), source([1, 5]), source([3])];
-    const merged = mergeByStart(sources.map(({ events }) => events));
+    const merged = mergeByEnd(sources.map(({ events }) => events));
     expect(await take(merged)).toEqual([1, 2, 3, 5, 5, 9]);
     for (const { seen } of sources) expect(seen.isClosed).toBe(true);
   });
 
-  test("that start at the same time come in the order of the sources", async () => {
+  test("that end at the same time come in the order of the sources", async () => {
     const descriptions: unknown[] = [];
     const sources = ["first", "second"].map((description) => source([5], description).events);
-    for await (const event of mergeByStart(sources)) descriptions.push(event.description);
+    for await (const event of mergeByEnd(sources)) descriptions.push(event.description);
     expect(descriptions).toEqual(["first", "second"]);
   });
 
   test("are read one ahead and no more, and all are closed when the reader has enough", async () => {
     const sources = [source([1, 4, 6]), source([2, 5, 7]), source([3, 8, 9])];
-    const merged = mergeByStart(sources.map(({ events }) => events));
+    const merged = mergeByEnd(sources.map(({ events }) => events));
     expect(await take(merged, 2)).toEqual([1, 2]);
     expect(sources.map(({ seen }) => seen.taken)).toEqual([2, 1, 1]);
     for (const { seen } of sources) expect(seen.isClosed).toBe(true);
   });
 
   test("that are none have no event", async () => {
-    expect(await take(mergeByStart([]))).toEqual([]);
+    expect(await take(mergeByEnd([]))).toEqual([]);
   });
 });

@@ -19,13 +19,29 @@ export function toMirroredEvent(event: LumaEvent): MirroredEvent {
     coverUrl: toHttpUrl(event.cover_url),
     url: toEventUrl(event),
     location: toLocation(event),
-    isVirtual: event.meeting_url !== undefined || event.zoom_meeting_url !== undefined,
+    isVirtual: isVirtual(event),
     status: isListed(event) ? "listed" : "unlisted",
   };
 }
 
 export function toDescription(text: string): string {
   return boundText(text, MAX_DESCRIPTION_UNITS);
+}
+
+/** Of lu.ma's location types; the others are `offline`, and `missing` for no place. `unknown` is some meeting link. */
+const ONLINE_LOCATION_TYPES = new Set<unknown>([
+  "discord",
+  "meet",
+  "twitch",
+  "twitter",
+  "youtube",
+  "zoom",
+  "unknown",
+]);
+
+function isVirtual(event: LumaEvent): boolean {
+  const hasLink = event.meeting_url !== undefined || event.zoom_meeting_url !== undefined;
+  return hasLink || ONLINE_LOCATION_TYPES.has(event.location_type);
 }
 
 /** Only what is known to be public, lu.ma's own, managed by the calendar and approved. */

@@ -63,6 +63,7 @@ const lumaEvent = z.object({
   url: optionalText,
   geo_address_json: address,
   location_visibility: anything,
+  location_type: anything,
   meeting_url: optionalText,
   zoom_meeting_url: optionalText,
 });
@@ -116,13 +117,13 @@ const describedEvent = z.object({
 });
 
 /**
- * The plain text in an answer for one event, or else its Markdown; empty when lu.ma has neither. `null` for an answer
- * that is no event.
+ * The Markdown in an answer for one event, or else its plain text, which drops the addresses of links; empty when lu.ma
+ * has neither. `null` for an answer that is no event.
  */
 export function readDescription(json: unknown): string | null {
   const described = describedEvent.safeParse(unwrap(json).event);
   if (!described.success) return null;
   const { description, description_md } = described.data;
   if (description === undefined && description_md === undefined) return null;
-  return [description, description_md].find((text) => text?.trim()) ?? "";
+  return [description_md, description].find((text) => text?.trim()) ?? "";
 }

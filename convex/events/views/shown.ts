@@ -1,7 +1,47 @@
-/** The wall between the tables and visitors: only fields that validators.ts names pass. */
+/** The wall between the tables and visitors: only the fields that these shapes name pass. */
+import { v, type Infer } from "convex/values";
 import type { Doc } from "../../_generated/dataModel";
-import type { ShownOrg } from "../../orgs/app";
-import { pick, shownEvent, type DashboardEvent, type OrgPageEvent } from "../validators";
+import { shownOrg, type ShownOrg } from "../../orgs/app";
+import schema from "../../schema";
+import { pick } from "../validators";
+
+const storedEvent = schema.tables.events.validator;
+
+/** What visitors are shown of a listed event, wherever it stands. */
+const shownEvent = storedEvent
+  .pick(
+    "orgId",
+    "title",
+    "startAt",
+    "endAt",
+    "timezone",
+    "coverUrl",
+    "url",
+    "location",
+    "isVirtual",
+  )
+  .extend({ _id: v.id("events") });
+
+const orgPageEvent = shownEvent.extend(storedEvent.pick("description").fields);
+export type OrgPageEvent = Infer<typeof orgPageEvent>;
+
+export const orgPage = v.object({
+  calendarUrl: v.union(v.string(), v.null()),
+  lastSyncedAt: v.union(v.number(), v.null()),
+  upcoming: v.array(orgPageEvent),
+  past: v.array(orgPageEvent),
+});
+export type OrgPage = Infer<typeof orgPage>;
+
+/** Without a description: no card shows 50,000 characters, and every member would be sent them. */
+const dashboardEvent = shownEvent.extend({ org: shownOrg });
+export type DashboardEvent = Infer<typeof dashboardEvent>;
+
+export const dashboard = v.object({
+  userOrgEvents: v.array(dashboardEvent),
+  otherOrgEvents: v.array(dashboardEvent),
+});
+export type Dashboard = Infer<typeof dashboard>;
 
 export function toOrgPageEvent(event: Doc<"events">): OrgPageEvent {
   const { description } = event;
@@ -11,4 +51,11 @@ export function toOrgPageEvent(event: Doc<"events">): OrgPageEvent {
 
 export function toDashboardEvent(event: Doc<"events">, org: ShownOrg): DashboardEvent {
   return { ...pick(shownEvent, event), org };
+}
+
+/** Of events that were read in order of end. */
+export function inOrderOfStart<Event extends { startAt: number }>(
+  events: Iterable<Event>,
+): Event[] {
+  return [...events].sort((a, b) => a.startAt - b.startAt);
 }
