@@ -14,6 +14,7 @@ import type * as events_convexCalls from "../events/convexCalls.js";
 import type * as events_descriptions from "../events/descriptions.js";
 import type * as events_eventSyncs from "../events/eventSyncs.js";
 import type * as events_failure from "../events/failure.js";
+import type * as events_lacking from "../events/lacking.js";
 import type * as events_luma_addresses from "../events/luma/addresses.js";
 import type * as events_luma_attempt from "../events/luma/attempt.js";
 import type * as events_luma_mapping from "../events/luma/mapping.js";
@@ -49,6 +50,7 @@ declare const fullApi: ApiFromModules<{
   "events/descriptions": typeof events_descriptions;
   "events/eventSyncs": typeof events_eventSyncs;
   "events/failure": typeof events_failure;
+  "events/lacking": typeof events_lacking;
   "events/luma/addresses": typeof events_luma_addresses;
   "events/luma/attempt": typeof events_luma_attempt;
   "events/luma/mapping": typeof events_luma_mapping;

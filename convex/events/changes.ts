@@ -1,8 +1,14 @@
-/** What to write: a calendar's listing against what is stored. Pure. */
+/** What a sync has to do: a calendar's listing against what is stored. */
 import { compareValues } from "convex/values";
-import type { Doc, Id } from "../_generated/dataModel";
+import { internal } from "../_generated/api";
+import type { Doc } from "../_generated/dataModel";
+import type { ActionCtx } from "../_generated/server";
+import type { OrgId } from "../orgs/app";
+import { repeated } from "./convexCalls";
+import { selectCandidates, type Candidate } from "./descriptions";
+import { selectLacking, type Window } from "./lacking";
 import type { LumaListing } from "./lumaClient";
-import { mirroredEvent, type ComparedEvent, type MirroredEvent } from "./validators";
+import { mirroredEvent, pick, type ComparedEvent, type MirroredEvent } from "./validators";
 
 const MIRRORED_FIELDS = Object.keys(mirroredEvent.fields) as (keyof MirroredEvent)[];
 
@@ -14,50 +20,64 @@ export function isSameEvent(
   return MIRRORED_FIELDS.every((field) => compareValues(stored[field], event[field]) === 0);
 }
 
-/** What a comparison has found so far. */
-export type Comparison = {
-  events: LumaListing["events"];
-  /** Ids of entries that could not be read; `null` among them may be any event. */
-  invalidIds: Set<string | null>;
-  /** lu.ma ids of stored events of the window that are as lu.ma gives them, and of those that are not. */
-  unchanged: Set<string>;
-  changed: Set<string>;
-  /** Stored events that lu.ma no longer lists. */
-  gone: Set<Id<"events">>;
+export type Changes = {
+  /** How many events are stored as lu.ma lists them. */
+  unchanged: number;
+  /** Listed events that are not, and stored ones that are to be hidden. */
+  toWrite: MirroredEvent[];
+  /** Stored events to ask lu.ma for, because the listing lacks them. */
+  lacking: ComparedEvent[];
+  /** Events to ask for their descriptions. */
+  candidates: Candidate[];
 };
 
-export function startComparison({ events, invalid }: LumaListing): Comparison {
-  const invalidIds = new Set(invalid.map(({ id }) => id));
-  return { events, invalidIds, unchanged: new Set(), changed: new Set(), gone: new Set() };
-}
-
-/**
- * Adds one stored event of the window to what was found.
- *
- * @returns the event as it will stand when this sync has written, or `null` when lu.ma no longer lists it.
- */
-export function compareStored(stored: ComparedEvent, comparison: Comparison): ComparedEvent | null {
-  const { lumaEventId } = stored;
-  const { events, invalidIds, unchanged, changed, gone } = comparison;
-  const event = events.get(lumaEventId);
-  if (event === undefined) {
-    // Not known to be off the list: left as it is.
-    if (invalidIds.has(null) || invalidIds.has(lumaEventId)) return stored;
-    if (stored.status !== "removed") gone.add(stored._id);
-    return null;
+/** Reads page by page what is stored and was not over before the window, and keeps little of it. */
+export async function compareWithStored(
+  ctx: ActionCtx,
+  orgId: OrgId,
+  listing: LumaListing,
+  window: Window,
+): Promise<Changes> {
+  const now = Date.now();
+  const isPublic = new Map<string | null, boolean>();
+  for (const { id, isPublic: is } of listing.invalid) {
+    isPublic.set(id, is && isPublic.get(id) !== false);
   }
-  (isSameEvent(stored, event) ? unchanged : changed).add(lumaEventId);
-  return { ...stored, ...event };
-}
-
-/** Events of the listing that are not among the stored ones of the window. */
-export function getNew({ events, unchanged, changed }: Comparison): MirroredEvent[] {
-  return [...events.values()].filter(
-    ({ lumaEventId: id }) => !unchanged.has(id) && !changed.has(id),
-  );
-}
-
-/** Events of the listing that are new, or not stored as lu.ma gives them. */
-export function getToWrite({ events, unchanged }: Comparison): MirroredEvent[] {
-  return [...events.values()].filter(({ lumaEventId }) => !unchanged.has(lumaEventId));
+  const [known, unchanged] = [new Set<string>(), new Set<string>()];
+  const hidden: MirroredEvent[] = [];
+  let candidates: Candidate[] = [];
+  let lacking: ComparedEvent[] = [];
+  let cursor: string | null = null;
+  for (;;) {
+    const args = { orgId, overAfter: window.after, cursor };
+    const stored: { page: ComparedEvent[]; isDone: boolean; continueCursor: string } =
+      await repeated(() => ctx.runQuery(internal.events.queries.getStoredEvents, args));
+    for (const event of stored.page) {
+      const { lumaEventId } = event;
+      const listed = listing.listed.get(lumaEventId);
+      if (listed !== undefined) {
+        known.add(lumaEventId);
+        if (isSameEvent(event, listed)) unchanged.add(lumaEventId);
+        candidates.push({ ...listed, description: event.description });
+      } else if (!isPublic.has(lumaEventId)) lacking.push(event);
+      else if (isPublic.get(lumaEventId)) candidates.push(event);
+      // What cannot be read may be anything but public.
+      else if (event.status === "listed") {
+        hidden.push({ ...pick(mirroredEvent, event), status: "unlisted" });
+      }
+    }
+    // Page by page, so that no more is kept than one sync asks for.
+    candidates = selectCandidates(candidates, now);
+    lacking = selectLacking(lacking, window, now);
+    if (stored.isDone) break;
+    cursor = stored.continueCursor;
+  }
+  const listed = [...listing.listed.values()];
+  const added = listed.filter(({ lumaEventId }) => !known.has(lumaEventId));
+  return {
+    unchanged: unchanged.size,
+    toWrite: [...listed.filter(({ lumaEventId }) => !unchanged.has(lumaEventId)), ...hidden],
+    lacking,
+    candidates: selectCandidates([...candidates, ...added], now),
+  };
 }

@@ -9,12 +9,11 @@ import type { ActionCtx } from "../_generated/server";
 import type { Org } from "../orgs/app";
 import { writeSlowly } from "./convexCalls";
 import { quoteConvex, SyncError, toFailure } from "./failure";
-import { fetchLumaEvent, pause, type EventRequest } from "./lumaClient";
+import type { EventReader } from "./lumaClient";
 import type { EventDescription } from "./validators";
 
-/** 100 a sync, 300 ms apart: a key has 200 requests a minute for all who use it. */
+/** A sync: a key has 200 requests a minute for all who use it. */
 const MAX_ASKED_FOR = 100;
-const REQUEST_PAUSE_MS = 300;
 /** Of descriptions that wait to be written together. */
 const MAX_BATCH_BYTES = 256 * 1024;
 
@@ -39,10 +38,9 @@ export function selectCandidates(candidates: Candidate[], now: number): Candidat
 /** How many descriptions were new, changed or cleared, and a sentence for the log. */
 export async function syncDescriptions(
   ctx: ActionCtx,
-  sync: EventRequest & { org: Org; syncNumber: number },
+  { org, syncNumber, reader }: { org: Org; syncNumber: number; reader: EventReader },
   candidates: Candidate[],
 ): Promise<{ described: number; note: string }> {
-  const { org, syncNumber, deadline } = sync;
   let batch: EventDescription[] = [];
   let batchBytes = 0;
   let described = 0;
@@ -68,12 +66,12 @@ export async function syncDescriptions(
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
     for (const { lumaEventId, description: stored } of candidates) {
-      await pause(askedFor > 0 ? REQUEST_PAUSE_MS : 0, deadline);
+      await reader.pause();
       askedFor += 1;
       // Whatever comes of it, it counts as asked for, or it would keep those waiting that never were.
       const asked: EventDescription = { lumaEventId };
       try {
-        const answer = await fetchLumaEvent(lumaEventId, sync);
+        const answer = await reader.fetchEvent(lumaEventId, "description");
         if (typeof answer === "object") asked.description = answer.description;
       } finally {
         if (stored === undefined || (asked.description ?? stored) !== stored) await add(asked);

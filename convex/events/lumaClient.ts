@@ -5,12 +5,15 @@
 import type { LumaKey } from "../orgs/lumaKey";
 import { CAUSES, SyncError } from "./failure";
 import { getAddresses, toEventUrl, toPageUrl, type LumaAddress } from "./luma/addresses";
-import { isSaidToBeHidden, toDescription, toMirroredEvent } from "./luma/mapping";
+import {
+  isKnownToBePublic,
+  isSaidToBeHidden,
+  toDescription,
+  toMirroredEvent,
+} from "./luma/mapping";
 import { ONCE, pause, PATIENT, requestJson } from "./luma/request";
-import { lumaPage, readDescription, readEntry, type InvalidEntry } from "./luma/wire";
+import { lumaPage, readEntry } from "./luma/wire";
 import type { MirroredEvent } from "./validators";
-
-export { pause, type InvalidEntry, type LumaAddress };
 
 /** What is asked for; the server caps it at a number that it does not tell. */
 const PAGE_SIZE = 100;
@@ -18,15 +21,20 @@ const PAGE_SIZE = 100;
 const MAX_PAGES = 200;
 /** Keeps well below lu.ma's 200 requests a minute (its documentation, "Rate limits"). */
 const PAGE_PAUSE_MS = 200;
+/** The same, for single events: from the start of one request to the start of the next. */
+const EVENT_PAUSE_MS = 300;
 
 /** A complete listing, ready to be stored. */
 export type LumaListing = {
   /** By lu.ma id: the same id twice is one event, as it was listed last. */
-  events: Map<string, MirroredEvent>;
+  listed: Map<string, MirroredEvent>;
   invalid: InvalidEntry[];
   /** Where it came from. */
   address: LumaAddress;
 };
+
+/** An entry that could not be read. Without an id, nobody can say which event it is. */
+export type InvalidEntry = { id: string | null; reason: string; isPublic: boolean };
 
 type ListingRequest = {
   key: LumaKey;
@@ -44,13 +52,17 @@ type ListingRequest = {
  */
 export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
   let { address, page } = await fetchFirstPage(request);
-  const listing: LumaListing = { events: new Map(), invalid: [], address };
+  const listing: LumaListing = { listed: new Map(), invalid: [], address };
   const usedCursors = new Set<string>();
   for (let pageNumber = 1; ; pageNumber += 1) {
     for (const entry of page.entries) {
       const read = readEntry(entry);
-      if ("event" in read) listing.events.set(read.event.id, toMirroredEvent(read.event));
-      else listing.invalid.push(read.invalid);
+      if ("event" in read) {
+        listing.listed.set(read.event.id, toMirroredEvent(read.event, read.audiences));
+      } else {
+        const { id, reason, audiences } = read;
+        listing.invalid.push({ id, reason, isPublic: isKnownToBePublic(audiences) });
+      }
     }
     if (!page.has_more) return listing;
 
@@ -125,32 +137,45 @@ export type EventAnswer =
   /** No description: it is not public, or lu.ma said nothing of a description. Empty: lu.ma has none. */
   { event: MirroredEvent; description: string | undefined } | "gone" | "nothing";
 
-export type EventRequest = { key: LumaKey; address: LumaAddress; deadline: number };
+/** Asks for one event after another, 300 ms from the start of one request to the start of the next. */
+export class EventReader {
+  private lastAskedAt = -Infinity;
 
-/**
- * One event, asked for once, within 10 s.
- *
- * @throws SyncError when it is of no use to ask for others now.
- */
-export async function fetchLumaEvent(
-  lumaEventId: string,
-  { key, address, deadline }: EventRequest,
-): Promise<EventAnswer> {
-  const url = toEventUrl(address, lumaEventId);
-  let json: unknown;
-  try {
-    json = await requestJson({ url, key, deadline, label: "an event", patience: ONCE });
-  } catch (error) {
-    const says = error instanceof SyncError ? error.causes.map((cause) => CAUSES[cause]) : [];
-    const ofOneEvent = says[0]?.ofOneEvent;
-    if (ofOneEvent === undefined) throw error;
-    return ofOneEvent;
+  /** @param deadline when to give up, ms since 1970. */
+  constructor(private readonly request: { key: LumaKey; address: LumaAddress; deadline: number }) {}
+
+  /** @throws SyncError when the time is up. */
+  async pause(): Promise<void> {
+    const { deadline } = this.request;
+    await pause(Math.max(0, this.lastAskedAt + EVENT_PAUSE_MS - Date.now()), deadline);
   }
-  const read = readEntry(json);
-  if (!("event" in read) || read.event.id !== lumaEventId) return "nothing";
-  const description = isSaidToBeHidden(read.event) ? null : readDescription(json);
-  return {
-    event: toMirroredEvent(read.event),
-    description: description === null ? undefined : toDescription(description),
-  };
+
+  /**
+   * Asks once, for a description, which can wait until the next sync; asks as often as for a page to check whether an
+   * event is gone.
+   *
+   * @throws SyncError when it is of no use to ask for others now.
+   */
+  async fetchEvent(lumaEventId: string, what: "description" | "check"): Promise<EventAnswer> {
+    const { key, address, deadline } = this.request;
+    this.lastAskedAt = Date.now();
+    const url = toEventUrl(address, lumaEventId);
+    const patience = what === "check" ? PATIENT : ONCE;
+    let json: unknown;
+    try {
+      json = await requestJson({ url, key, deadline, label: "one event", patience });
+    } catch (error) {
+      const cause = error instanceof SyncError ? error.causes[0] : undefined;
+      const says = cause && CAUSES[cause].ofOneEvent;
+      if (says === undefined) throw error;
+      return says;
+    }
+    const read = readEntry(json);
+    if (!("event" in read) || read.event.id !== lumaEventId) return "nothing";
+    const isHidden = isSaidToBeHidden(read.audiences);
+    return {
+      event: toMirroredEvent(read.event, read.audiences),
+      description: isHidden ? undefined : toDescription(read.event),
+    };
+  }
 }

@@ -12,9 +12,10 @@ import {
   eventDescription,
   mirroredEvent,
   pick,
+  upsertedEvent,
   upsertResult,
   written,
-  type MirroredEvent,
+  type UpsertedEvent,
   type UpsertResult,
 } from "./validators";
 import { atMost, Budget, within } from "./views/boundedReads";
@@ -34,7 +35,7 @@ const syncNumber = v.optional(v.number());
  * @throws ConvexError when there is no such organization.
  */
 export const upsertEvents = internalMutation({
-  args: { orgId, events: v.array(mirroredEvent), syncNumber },
+  args: { orgId, events: v.array(upsertedEvent), syncNumber },
   returns: upsertResult,
   handler: async (ctx, { orgId, events, syncNumber }) => {
     await requireSync(ctx, orgId, syncNumber);
@@ -50,12 +51,21 @@ export const upsertEvents = internalMutation({
   },
 });
 
-async function upsert(ctx: MutationCtx, orgId: OrgId, event: MirroredEvent, budget: WriteBudget) {
+async function upsert(ctx: MutationCtx, orgId: OrgId, event: UpsertedEvent, budget: WriteBudget) {
   const stored = await findEvent(ctx, orgId, event.lumaEventId);
-  if (stored !== null && isSameEvent(stored, event)) return "unchanged";
+  const description = event.description ?? stored?.description;
+  if (stored !== null && isSameEvent(stored, event) && stored.description === description) {
+    return "unchanged";
+  }
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
   const overAt = event.endAt ?? event.startAt;
-  const fields = { ...pick(mirroredEvent, event), orgId, overAt, syncedAt: Date.now() };
+  const fields = {
+    ...pick(mirroredEvent, event),
+    description,
+    orgId,
+    overAt,
+    syncedAt: Date.now(),
+  };
   if (!budget.spend(stored ?? fields, { ...stored, ...fields })) return "left";
   if (stored === null) {
     await ctx.db.insert("events", fields);

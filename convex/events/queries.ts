@@ -10,7 +10,7 @@ import { comparedEvent, pick } from "./validators";
 
 // Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB); an app may keep much more on
 // a document than this module does.
-const WINDOW_PAGE_EVENTS = 1_000;
+const PAGE_EVENTS = 1_000;
 export const PAGE_ORGS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
@@ -61,29 +61,19 @@ export const getOrgsWithLumaConfig = internalQuery({
   },
 });
 
-/**
- * A page of an organization's stored events that start between `after` and `before` (ms, both excluded), removed
- * ones included.
- */
-export const getStoredWindow = internalQuery({
-  args: {
-    orgId,
-    after: v.number(),
-    before: v.number(),
-    cursor: v.union(v.string(), v.null()),
-  },
+/** A page of an organization's stored events that were over at `overAfter` (ms) or later, removed ones included. */
+export const getStoredEvents = internalQuery({
+  args: { orgId, overAfter: v.number(), cursor: v.union(v.string(), v.null()) },
   returns: v.object({
     page: v.array(comparedEvent),
     isDone: v.boolean(),
     continueCursor: v.string(),
   }),
-  handler: async (ctx, { orgId, after, before, cursor }) => {
+  handler: async (ctx, { orgId, overAfter, cursor }) => {
     const { page, isDone, continueCursor } = await ctx.db
       .query("events")
-      .withIndex("by_org_start", (q) =>
-        q.eq("orgId", orgId).gt("startAt", after).lt("startAt", before),
-      )
-      .paginate({ cursor, numItems: WINDOW_PAGE_EVENTS, maximumBytesRead: PAGE_BYTES });
+      .withIndex("by_org_over", (q) => q.eq("orgId", orgId).gte("overAt", overAfter))
+      .paginate({ cursor, numItems: PAGE_EVENTS, maximumBytesRead: PAGE_BYTES });
     return { page: page.map((event) => pick(comparedEvent, event)), isDone, continueCursor };
   },
 });

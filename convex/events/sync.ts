@@ -2,23 +2,27 @@
 import { milliseconds } from "date-fns";
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
+import type { Id } from "../_generated/dataModel";
 import { internalAction, internalMutation, type ActionCtx } from "../_generated/server";
 import { getOrgName, orgId, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey, type LumaKey } from "../orgs/lumaKey";
 import { getConnectedOrgs } from "../orgs/queries";
-import { compareStored, getNew, getToWrite, startComparison, type Comparison } from "./changes";
+import { compareWithStored } from "./changes";
 import { repeated, writeSlowly } from "./convexCalls";
-import { selectCandidates, syncDescriptions, type Candidate } from "./descriptions";
+import { syncDescriptions } from "./descriptions";
 import { makeDue, orgWasDeleted, type StartedSync } from "./eventSyncs";
 import { SyncError, toFailure, type SyncFailure } from "./failure";
-import { fetchLumaEvents, type InvalidEntry, type LumaListing } from "./lumaClient";
+import { checkLacking, type Window } from "./lacking";
+import { EventReader, fetchLumaEvents, type InvalidEntry } from "./lumaClient";
 import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
 import { listSome, toLogLine, withoutKey } from "./text";
-import { syncCounts, type ComparedEvent, type SyncCounts } from "./validators";
+import { syncCounts, type SyncCounts, type UpsertCounts, type UpsertedEvent } from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
+/** After a longer pause, what is older is no longer watched. */
+const MAX_WINDOW_BACK_MS = milliseconds({ years: 1 });
 
 // A sync's time, from when it began: Convex allows an action 30 minutes, and the queue waits for 12.
 
@@ -28,9 +32,10 @@ const FETCH_MS = milliseconds({ minutes: 7 });
 const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 
 /**
- * Mirrors one organization's lu.ma events that start from 30 days ago to 90 days ahead. The listing is fetched
- * completely before anything is written; then what differs is written, what lu.ma stopped listing is marked
- * as removed, the organization is stamped, and lu.ma is asked for the descriptions of at most 100 events to come. Run it
+ * Mirrors one organization's lu.ma events that start from 30 days before its last successful sync to 90 days ahead. The
+ * listing is fetched completely before anything is written; then what differs is written, lu.ma is asked for stored events
+ * that the listing lacks, which are marked as removed if they are gone, the organization is stamped, and lu.ma is asked for
+ * the descriptions of at most 100 events to come. Run it
  * from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
  * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more.
@@ -101,29 +106,47 @@ async function syncOrg(
   org: Org,
   { syncNumber, startedAt }: StartedSync,
 ): Promise<{ counts: SyncCounts; notes: string[] }> {
-  const orgId = org._id;
   const key = getLumaKey(org);
-  const window = { after: startedAt - WINDOW_BACK_MS, before: startedAt + WINDOW_AHEAD_MS };
+  const window = toWindow(org, startedAt);
   const deadline = startedAt + FETCH_MS;
   const listing = await fetchLumaEvents({ key, ...window, deadline });
+  const { listed, invalid, address } = listing;
+  const changes = await compareWithStored(ctx, org._id, listing, window);
 
-  const { comparison, candidates } = await compareWithStored(ctx, orgId, listing, window);
-  const sync = { orgId, syncNumber };
-  const written = await writeChanges(ctx, sync, comparison, startedAt + SYNC_MS);
+  const sync = { orgId: org._id, syncNumber };
+  const until = startedAt + SYNC_MS;
+  const written = await writeEvents(ctx, sync, changes.toWrite, until);
+  const invalidOnes = describeInvalid(invalid, key);
+  if (listed.size === 0 && invalid.length > 0) {
+    const what = `of ${invalid.length} entries of lu.ma's list, not one could be read`;
+    throw new SyncError(`${what}: ${invalidOnes[0]}`, "unreadable");
+  }
+  const reader = new EventReader({ key, address, deadline });
+  const { found, gone, failure } = await checkLacking(reader, changes.lacking);
+  const checked = await writeEvents(ctx, sync, found, until);
+  const removed = await removeEvents(ctx, sync, gone, until);
+  if (failure !== undefined) throw failure;
   const stamp = { ...sync, timestamp: startedAt };
   await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
 
-  const step = { org, syncNumber, key, address: listing.address, deadline };
-  const { described, note } = await syncDescriptions(ctx, step, candidates);
+  const step = { org, syncNumber, reader };
+  const { described, note } = await syncDescriptions(ctx, step, changes.candidates);
   return {
     counts: {
-      fetched: listing.events.size,
-      ...written,
-      unchanged: comparison.unchanged.size + written.unchanged,
-      invalid: listing.invalid.length,
+      fetched: listed.size,
+      inserted: written.inserted + checked.inserted,
+      updated: written.updated + checked.updated,
+      unchanged: changes.unchanged + written.unchanged + checked.unchanged,
+      removed,
+      invalid: invalid.length,
       described,
     },
-    notes: [note, listSome("Invalid", describeInvalid(listing.invalid, key))],
+    notes: [
+      address.isOlder ? "On lu.ma's older address: cities stand for addresses." : "",
+      describeLacking(changes.lacking.length, found.length, removed),
+      note,
+      listSome("Invalid", invalidOnes),
+    ],
   };
 }
 
@@ -133,43 +156,26 @@ function getLumaKey(org: Org): LumaKey {
   throw new SyncError(key.problem, "noKey");
 }
 
-async function compareWithStored(
-  ctx: ActionCtx,
-  orgId: OrgId,
-  listing: LumaListing,
-  window: { after: number; before: number },
-): Promise<{ comparison: Comparison; candidates: Candidate[] }> {
-  const now = Date.now();
-  const comparison = startComparison(listing);
-  let candidates: Candidate[] = [];
-  let cursor: string | null = null;
-  for (;;) {
-    const args = { orgId, ...window, cursor };
-    const stored: { page: ComparedEvent[]; isDone: boolean; continueCursor: string } =
-      await repeated(() => ctx.runQuery(internal.events.queries.getStoredWindow, args));
-    const kept = stored.page.flatMap((event) => compareStored(event, comparison) ?? []);
-    // Selected page by page, so that no more descriptions are kept than one sync asks for.
-    candidates = selectCandidates([...candidates, ...kept], now);
-    if (stored.isDone) break;
-    cursor = stored.continueCursor;
-  }
-  candidates = selectCandidates([...candidates, ...getNew(comparison)], now);
-  return { comparison, candidates };
+/** From 30 days before the last successful sync began, so that what was hidden in a pause is noticed. */
+function toWindow({ eventsLastSynced }: Org, startedAt: number): Window {
+  const lastSynced = Math.min(eventsLastSynced ?? startedAt, startedAt);
+  return {
+    after: Math.max(lastSynced - WINDOW_BACK_MS, startedAt - MAX_WINDOW_BACK_MS),
+    before: startedAt + WINDOW_AHEAD_MS,
+  };
 }
 
-async function writeChanges(
+type NumberedSync = { orgId: OrgId; syncNumber: number };
+
+async function writeEvents(
   ctx: ActionCtx,
-  sync: { orgId: OrgId; syncNumber: number },
-  comparison: Comparison,
+  sync: NumberedSync,
+  toWrite: UpsertedEvent[],
   until: number,
-): Promise<{ inserted: number; updated: number; unchanged: number; removed: number }> {
-  const counts = { inserted: 0, updated: 0, unchanged: 0, removed: 0 };
-  const requireTime = () => {
-    if (Date.now() < until) return;
-    throw new SyncError("7 minutes 30 after it began, it had events left to write", "convex");
-  };
-  const upserts = writeSlowly(getToWrite(comparison), async (events) => {
-    requireTime();
+): Promise<UpsertCounts> {
+  const counts = { inserted: 0, updated: 0, unchanged: 0 };
+  const upserts = writeSlowly(toWrite, async (events) => {
+    requireTime(until);
     return await ctx.runMutation(internal.events.mutations.upsertEvents, { ...sync, events });
   });
   for await (const { inserted, updated, unchanged } of upserts) {
@@ -177,13 +183,34 @@ async function writeChanges(
     counts.updated += updated;
     counts.unchanged += unchanged;
   }
-  const removals = writeSlowly([...comparison.gone], async (eventIds) => {
-    requireTime();
+  return counts;
+}
+
+async function removeEvents(
+  ctx: ActionCtx,
+  sync: NumberedSync,
+  gone: Id<"events">[],
+  until: number,
+): Promise<number> {
+  let count = 0;
+  const removals = writeSlowly(gone, async (eventIds) => {
+    requireTime(until);
     const args = { ...sync, eventIds };
     return await ctx.runMutation(internal.events.mutations.markEventsRemoved, args);
   });
-  for await (const { removed } of removals) counts.removed += removed;
-  return counts;
+  for await (const { removed } of removals) count += removed;
+  return count;
+}
+
+function requireTime(until: number): void {
+  if (Date.now() < until) return;
+  throw new SyncError("7 minutes 30 after it began, it had events left to write", "convex");
+}
+
+function describeLacking(lacking: number, found: number, removed: number): string {
+  return lacking === 0
+    ? ""
+    : `Not in the list: ${lacking}, of which ${removed} were removed and ${found} are as lu.ma gives them.`;
 }
 
 /** An id that holds the key may have come from anywhere. */

@@ -25,9 +25,13 @@ export const mirroredEvent = mirrored.extend({
 });
 export type MirroredEvent = Infer<typeof mirroredEvent>;
 
+/** With the description, where it is known; without one, the stored one stays. */
+export const upsertedEvent = mirroredEvent.extend({ description: v.optional(v.string()) });
+export type UpsertedEvent = Infer<typeof upsertedEvent>;
+
 /** A stored event as a sync compares it. */
 export const comparedEvent = mirrored.extend({
-  ...storedEvent.pick("status", "description").fields,
+  ...storedEvent.pick("overAt", "status", "description").fields,
   _id: v.id("events"),
 });
 export type ComparedEvent = Infer<typeof comparedEvent>;
@@ -45,6 +49,7 @@ export const upsertCounts = v.object({
   updated: v.number(),
   unchanged: v.number(),
 });
+export type UpsertCounts = Infer<typeof upsertCounts>;
 
 /** How far a mutation came with the items that it was given, and the size of the documents that it wrote. */
 export const written = v.object({ done: v.number(), bytes: v.number() });

@@ -13,11 +13,17 @@ const LISTS = [
 
 /** The two generations of the API, by the ends of their paths. */
 const GENERATIONS = [
-  { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id" },
-  { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id" },
+  { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id", isOlder: false },
+  { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id", isOlder: true },
 ];
 
-export type LumaAddress = { list: URL; event: URL; idParameter: string };
+export type LumaAddress = {
+  list: URL;
+  event: URL;
+  idParameter: string;
+  /** The older generation, which never says who may see an address. */
+  isOlder: boolean;
+};
 
 /** In the order in which to ask them; one alone where the variable says so, for tests, demos and proxies. */
 export function getAddresses(): LumaAddress[] {
@@ -46,7 +52,7 @@ function toAddress(text: string): LumaAddress | undefined {
   if (generation === undefined) return undefined;
   const path = list.pathname.slice(0, -generation.list.length) + generation.event;
   const event = new URL(`${list.origin}${path}${list.search}`);
-  return { list, event, idParameter: generation.idParameter };
+  return { list, event, idParameter: generation.idParameter, isOlder: generation.isOlder };
 }
 
 /** One page of the list. `after` and `before` in ms since 1970, UTC. */

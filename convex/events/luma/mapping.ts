@@ -1,7 +1,7 @@
 /** Turns an event of lu.ma's into the fields that are stored. Pure: no network, no database. */
 import { boundText, toHttpUrl } from "../text";
 import type { MirroredEvent } from "../validators";
-import type { LumaEvent } from "./wire";
+import type { Audience, LumaEvent } from "./wire";
 
 // Convex refuses a document over 1 MiB, and with it the calendar's whole sync, every day.
 const MAX_TITLE_UNITS = 500;
@@ -9,7 +9,7 @@ const MAX_LOCATION_UNITS = 1_000;
 const MAX_DESCRIPTION_UNITS = 50_000;
 
 /** Every mirrored field of an event. */
-export function toMirroredEvent(event: LumaEvent): MirroredEvent {
+export function toMirroredEvent(event: LumaEvent, audiences: Audience[]): MirroredEvent {
   return {
     lumaEventId: event.id,
     title: boundText(event.name, MAX_TITLE_UNITS),
@@ -20,11 +20,14 @@ export function toMirroredEvent(event: LumaEvent): MirroredEvent {
     url: toEventUrl(event),
     location: toLocation(event),
     isVirtual: isVirtual(event),
-    status: isListed(event) ? "listed" : "unlisted",
+    status: isKnownToBePublic(audiences) ? "listed" : "unlisted",
   };
 }
 
-export function toDescription(text: string): string {
+/** lu.ma's Markdown or, without any, the plain text, which drops the addresses of links; empty when lu.ma has neither. */
+export function toDescription({ description, description_md }: LumaEvent): string | undefined {
+  if (description === undefined && description_md === undefined) return undefined;
+  const text = [description_md, description].find((one) => one?.trim()) ?? "";
   return boundText(text, MAX_DESCRIPTION_UNITS);
 }
 
@@ -44,15 +47,15 @@ function isVirtual(event: LumaEvent): boolean {
   return hasLink || ONLINE_LOCATION_TYPES.has(event.location_type);
 }
 
-/** Only what is known to be public, lu.ma's own, managed by the calendar and approved. */
-function isListed(event: LumaEvent): boolean {
-  // The current API always says it.
-  const isKnown = event.isWrapped || event.audiences[0]?.visibility === "public";
-  return isKnown && !isSaidToBeHidden(event);
+/** Only such events are listed. */
+export function isKnownToBePublic(audiences: Audience[]): boolean {
+  return (
+    audiences.some(({ visibility }) => visibility === "public") && !isSaidToBeHidden(audiences)
+  );
 }
 
-/** What is not said hides nothing here. */
-export function isSaidToBeHidden({ audiences }: LumaEvent): boolean {
+/** Not public, not lu.ma's own, not managed by the calendar, or not approved. What is not said hides nothing. */
+export function isSaidToBeHidden(audiences: Audience[]): boolean {
   return !audiences.every(
     ({ visibility, platform, access, status }) =>
       isAbsentOr("public", visibility) &&

@@ -6,9 +6,6 @@ import { isValid, parseISO } from "date-fns";
 import * as z from "zod/v4";
 import { toWellFormed } from "../text";
 
-/** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
-const MAX_ID_UNITS = 200;
-
 /** A page of a listing; its entries are read one by one, so that a bad one does not cost the others. */
 export const lumaPage = z.object({
   entries: z.array(z.unknown()),
@@ -45,16 +42,24 @@ const address = z
 /** Kept as it comes: a value that nobody knows must be seen as unknown, not as absent. */
 const anything = z.unknown().optional();
 
-/** Who may see an event. */
-const audience = z.object({
-  visibility: anything,
-  platform: anything,
-  access: anything,
-  status: anything,
-});
-export type Audience = z.output<typeof audience>;
+/** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
+const MAX_ID_UNITS = 200;
+const lumaId = z
+  .string()
+  .trim()
+  .min(1)
+  .max(MAX_ID_UNITS)
+  .refine((id) => toWellFormed(id) === id)
+  .optional()
+  .catch(undefined);
+
+/** Empty: lu.ma has none. Absent: lu.ma does not say. */
+const descriptionText = z.string().nullish().catch(undefined);
 
 const lumaEvent = z.object({
+  id: lumaId,
+  /** The id, in the older generation. */
+  api_id: lumaId,
   name: z.string("no title").trim().min(1, "no title"),
   start_at: time,
   end_at: time.optional().catch(undefined),
@@ -66,64 +71,52 @@ const lumaEvent = z.object({
   location_type: anything,
   meeting_url: optionalText,
   zoom_meeting_url: optionalText,
+  description: descriptionText,
+  description_md: descriptionText,
 });
 
-/** An event of a listing, whichever generation it came in. Times in ms since 1970. */
-export type LumaEvent = z.output<typeof lumaEvent> & {
-  id: string;
-  /** Said in the event and, in the older generation, also in the entry that wraps it. */
-  audiences: Audience[];
-  isWrapped: boolean;
+/** Who may see an event. */
+export type Audience = {
+  visibility?: unknown;
+  platform?: unknown;
+  access?: unknown;
+  status?: unknown;
 };
 
-/** An entry that could not be read. Without an id, nobody can say which event it is. */
-export type InvalidEntry = { id: string | null; reason: string };
+/** An event, whichever generation it came in. Times in ms since 1970. */
+export type LumaEvent = Omit<z.output<typeof lumaEvent>, "api_id"> & { id: string };
 
-const wrappedEntry = z.object({ event: z.record(z.string(), z.unknown()) });
-const lumaId = z
-  .string()
-  .trim()
-  .min(1)
-  .max(MAX_ID_UNITS)
-  .refine((id) => toWellFormed(id) === id);
-const eventId = z
-  .object({ id: lumaId })
-  .or(z.object({ api_id: lumaId }).transform((event) => ({ id: event.api_id })));
+/**
+ * An entry of a list or an answer for one event. Without an id, nobody can say which event it is. Who may see it is said
+ * in the event and, in the older generation, also in what wraps it.
+ */
+export type ReadEntry = { audiences: Audience[] } & (
+  { event: LumaEvent } | { id: string | null; reason: string }
+);
 
-/** Reads one entry of a page; never throws. */
-export function readEntry(entry: unknown): { event: LumaEvent } | { invalid: InvalidEntry } {
-  const { event: fields, isWrapped } = unwrap(entry);
-  const id = eventId.safeParse(fields).data?.id;
-  if (id === undefined) return { invalid: { id: null, reason: "no readable id" } };
-  const event = lumaEvent.safeParse(fields);
-  if (!event.success) return { invalid: { id, reason: explain(event.error) } };
-  const audiences = (isWrapped ? [fields, entry] : [fields]).map((said) => audience.parse(said));
-  return { event: { ...event.data, id, audiences, isWrapped } };
+/** Never throws. */
+export function readEntry(entry: unknown): ReadEntry {
+  const wrapper = isRecord(entry) ? entry : {};
+  const fields = isRecord(wrapper.event) ? wrapper.event : wrapper;
+  const audiences = [...new Set([fields, wrapper])];
+  const { data, error } = lumaEvent.safeParse(fields);
+  if (data === undefined) {
+    const id = lumaId.parse(fields.id) ?? lumaId.parse(fields.api_id) ?? null;
+    return { audiences, id, reason: id === null ? NO_ID : explain(error) };
+  }
+  const { api_id, ...event } = data;
+  const id = event.id ?? api_id;
+  if (id === undefined) return { audiences, id: null, reason: NO_ID };
+  return { audiences, event: { ...event, id } };
 }
 
-function unwrap(json: unknown): { event: unknown; isWrapped: boolean } {
-  const wrapped = wrappedEntry.safeParse(json);
-  return { event: wrapped.data?.event ?? json, isWrapped: wrapped.success };
+const NO_ID = "no readable id";
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Which fields are wrong, and how; quotes nothing of what lu.ma sent. */
 function explain(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
-}
-
-const describedEvent = z.object({
-  description: z.string().nullish().catch(undefined),
-  description_md: z.string().nullish().catch(undefined),
-});
-
-/**
- * The Markdown in an answer for one event, or else its plain text, which drops the addresses of links; empty when lu.ma
- * has neither. `null` for an answer that is no event.
- */
-export function readDescription(json: unknown): string | null {
-  const described = describedEvent.safeParse(unwrap(json).event);
-  if (!described.success) return null;
-  const { description, description_md } = described.data;
-  if (description === undefined && description_md === undefined) return null;
-  return [description_md, description].find((text) => text?.trim()) ?? "";
 }
