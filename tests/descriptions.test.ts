@@ -2,6 +2,7 @@ import { describe, expect, vi } from "vitest";
 import type { Id } from "../convex/_generated/dataModel";
 import * as mutations from "../convex/events/mutations";
 import { aWireEvent, beginSync, HOUR_MS, insertOrg, storedEvents } from "./support/builders";
+import { setTime } from "./support/clock";
 import { startEngine, withHandler, type Engine } from "./support/engine";
 import { NOW, routeLumaHosts, syncOrg, test } from "./support/fixtures";
 import {
@@ -269,7 +270,7 @@ describe("a description that cannot be fetched", () => {
     luma.setCalendar(KEY, [inHours(1)]);
     await syncOrg(t, luma, orgId);
     const rescheduled = inHours(50 * 24, { id: "evt-1" });
-    vi.setSystemTime(NOW + 40 * 24 * HOUR_MS);
+    setTime(NOW + 40 * 24 * HOUR_MS);
     luma.setCalendar(KEY, [rescheduled]);
     luma.answerNext(status(404), { kind: "event" });
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, described: 0 });
@@ -338,7 +339,7 @@ describe("a description that cannot be fetched", () => {
     const orgId = await connectedOrg(t);
     luma.setCalendar(KEY, [inHours(1)]);
     luma.answerNext((response, request) => {
-      vi.setSystemTime(NOW + 7 * MINUTE_MS);
+      setTime(NOW + 7 * MINUTE_MS);
       luma.answer(response, request);
     });
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 0 });

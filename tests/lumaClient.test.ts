@@ -8,7 +8,7 @@ import { getAddresses } from "../convex/events/luma/addresses";
 import { LumaError } from "../convex/events/luma/error";
 import { mirroredEvent } from "../convex/events/validators";
 import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
-import { settle } from "./support/clock";
+import { countTimers, setTime, settle } from "./support/clock";
 import { NOW, reasonOf, routeLumaHosts, test } from "./support/fixtures";
 import {
   CURRENT_PATH,
@@ -316,7 +316,7 @@ describe("an answer that may be better next time", () => {
   test("leaves no timer behind", async ({ luma }) => {
     luma.setCalendar(API_KEY, wireEvents(150));
     await fetchAll(luma);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(countTimers()).toBe(0);
   });
 
   test("on a later page fails the whole listing", async ({ luma }) => {
@@ -619,7 +619,7 @@ describe("the address", () => {
     const hosts = routeLumaHosts(luma);
     answerTimes(luma, 3, status(429, "", { "retry-after": "120" }));
     luma.answerNext(status(503));
-    vi.setSystemTime(NOW);
+    setTime(NOW);
     const request = { key: KEY, after: NOW, before: NOW + DAY_MS, deadline: NOW + MINUTE_MS };
     const { message } = await failureOf(settle(fetchLumaEvents(request), luma.activity));
     expect(message).toMatch(/^too slow/);
@@ -630,7 +630,7 @@ describe("the address", () => {
     routeLumaHosts(luma);
     answerTimes(luma, 4, status(503));
     answerTimes(luma, 4, status(429, "", { "retry-after": "120" }));
-    vi.setSystemTime(NOW);
+    setTime(NOW);
     const late = fetchLumaEvents({
       key: KEY,
       after: NOW,

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import type { MirroredEvent } from "../convex/events/validators";
@@ -10,6 +10,7 @@ import {
   insertOrg,
   storedEvents,
 } from "./support/builders";
+import { passTime, useRealTime, useSimulatedTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
 import { failureOf, reasonOf } from "./support/fixtures";
 
@@ -204,9 +205,9 @@ describe("describeEvents", () => {
     await upsert(aMirroredEvent());
     await describeEvent("text");
     const before = await stored();
-    vi.setSystemTime(Date.now() + 1_000);
+    useSimulatedTime(Date.now() + 1_000);
     await describeEvent("text");
-    vi.useRealTimers();
+    useRealTime();
     expect(await stored()).toEqual(before);
   });
 
@@ -349,14 +350,14 @@ describe("a sync", () => {
   });
 
   test("never gets the number of one before the events were deleted, not even within a millisecond", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
+    useSimulatedTime();
     const numbers = [await beginSync(t, orgId), await beginSync(t, orgId)];
     const { setLumaConfig } = internal.orgs.mutations;
     await t.mutation(setLumaConfig, { orgId, lumaApiKey: null });
     await t.mutation(deleteOrgEvents, { orgId });
     await t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-2" });
     for (let i = 0; i < 3; i += 1) numbers.push(await beginSync(t, orgId));
-    vi.useRealTimers();
+    useRealTime();
     expect(new Set(numbers).size).toBe(5);
     expect(numbers[1]).toBe((numbers[0] ?? NaN) + 1);
   });
@@ -530,27 +531,27 @@ describe("deleteOrgEvents", () => {
   });
 
   test("goes on by itself, in batches of 500 events", async () => {
-    vi.useFakeTimers();
+    useSimulatedTime();
     await beginSync(t, orgId);
     await insertEvents(1_001, "");
     await disconnect();
     await t.mutation(deleteOrgEvents, { orgId });
     expect(await left()).toMatchObject({ events: 501, eventSyncs: 1 });
-    await t.finishAllScheduledFunctions(vi.runAllTimers);
+    await passTime();
     expect(await left()).toMatchObject({ events: 0, eventSyncs: 0 });
     expect((await left()).jobs).toHaveLength(2);
-    vi.useRealTimers();
+    useRealTime();
   });
 
   test("deletes no more than 1 MiB and an event at a time", async () => {
-    vi.useFakeTimers();
+    useSimulatedTime();
     await insertEvents(12, "語".repeat(50_000));
     await disconnect();
     await t.mutation(deleteOrgEvents, { orgId });
     expect(await left()).toMatchObject({ events: 12 - 7 });
-    await t.finishAllScheduledFunctions(vi.runAllTimers);
+    await passTime();
     expect(await left()).toMatchObject({ events: 0 });
-    vi.useRealTimers();
+    useRealTime();
   });
 
   test("is refused while there is a key, and says what to do", async () => {
@@ -562,17 +563,17 @@ describe("deleteOrgEvents", () => {
   });
 
   test("stops without an error when there is a key again", async () => {
-    vi.useFakeTimers();
+    useSimulatedTime();
     await insertEvents(501, "");
     await disconnect();
     await t.mutation(deleteOrgEvents, { orgId });
     await t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: "key-2" }));
-    await t.finishAllScheduledFunctions(vi.runAllTimers);
+    await passTime();
     expect(await left()).toEqual({
       events: 1,
       eventSyncs: 0,
       jobs: ["events/mutations:deleteOrgEvents success"],
     });
-    vi.useRealTimers();
+    useRealTime();
   });
 });

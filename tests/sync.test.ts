@@ -18,7 +18,7 @@ import {
   storedEvents,
   wireEvents,
 } from "./support/builders";
-import { passTimeUntil, settle } from "./support/clock";
+import { passTimeUntil, setTime, settle } from "./support/clock";
 import { startEngine, withHandler, type Engine } from "./support/engine";
 import { failureOf, NOW, reasonOf, syncOrg, test } from "./support/fixtures";
 import { failure, OLDER_PATH, status, type Answer, type LumaServer } from "./support/lumaServer";
@@ -167,7 +167,7 @@ describe("a sync", () => {
     luma.setCalendar("key-2", [aWireEvent({ id: "evt-theirs" })]);
     await syncOrg(t, luma, orgId);
     await syncOrg(t, luma, otherId);
-    vi.setSystemTime(NOW + 2 * DAY_MS);
+    setTime(NOW + 2 * DAY_MS);
     luma.setCalendar(KEY, [aWireEvent({ id: "evt-new" })]);
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 1, removed: 0 });
     const statuses = [...(await storedEvents(t)).values()].map((event) => event.status);
@@ -865,7 +865,7 @@ describe("a sync's writes", () => {
     const ends = [NOW + 7.5 * MINUTE_MS - 1_000, NOW + 7.5 * MINUTE_MS];
     const slow = withHandler(eventMutations.upsertEvents, (handler) => {
       return (async (...args: never[]) => {
-        vi.setSystemTime(ends.shift() ?? NaN);
+        setTime(ends.shift() ?? NaN);
         return (await handler(...args)) as unknown;
       }) as never;
     });
@@ -883,7 +883,7 @@ describe("a sync's writes", () => {
     let isSlow = false;
     const slow = withHandler(eventMutations.markEventsRemoved, (handler) => {
       return (async (...args: never[]) => {
-        if (isSlow) vi.setSystemTime(Date.now() + 8 * MINUTE_MS);
+        if (isSlow) setTime(Date.now() + 8 * MINUTE_MS);
         return (await handler(...args)) as unknown;
       }) as never;
     });

@@ -60,8 +60,7 @@ async function upsert(ctx: MutationCtx, orgId: OrgId, event: UpsertedEvent, budg
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
   const overAt = event.endAt ?? event.startAt;
   const fields = {
-    ...pick(mirroredEvent, event),
-    description,
+    ...pick(upsertedEvent, { ...event, description }),
     orgId,
     overAt,
     syncedAt: Date.now(),

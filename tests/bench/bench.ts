@@ -37,7 +37,6 @@ export async function main(): Promise<number> {
     `# What the mirror costs\n\nWritten by \`npm run bench\` with Node ${process.version} on ` +
       `${cpus().length} × ${cpus()[0]?.model ?? "unknown CPU"}.`,
   );
-  // First, because simulated time must come before any HTTP.
   const mornings: Row[] = [];
   for (const morning of MORNINGS) mornings.push(await measureMorning(morning));
   addTable(

@@ -1,15 +1,15 @@
 /**
  * Measures how much heap one organization's sync takes by itself: fetching, mapping, comparing, packing, and asking for
  * descriptions. The engine and its tables stay out: the sync is given stored events that are made for it, page by page,
- * and its mutations write nothing. lu.ma's stand-in has a heap of its own.
+ * and its mutations write nothing.
  */
-import { Worker } from "node:worker_threads";
 import { getFunctionName } from "convex/server";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
 import * as sync from "../../convex/events/sync";
 import type { ComparedEvent, SyncResult } from "../../convex/events/validators";
 import { aMirroredEvent, aWireEvent } from "../support/builders";
-import { skipPauses } from "./clock";
+import { settle, useRealTime, useSimulatedTime } from "../support/clock";
+import { LumaServer, type WireEvent } from "../support/lumaServer";
 
 /** As many stored events as the module's own query gives at once. */
 const STORED_PAGE = 1_000;
@@ -22,35 +22,28 @@ const ORG: Doc<"organizations"> = {
 /** A string with one character beyond Latin-1 in it takes twice the room. */
 const EMOJI = "🎉";
 
-/** Serves a calendar in pages of 100; a worker, because a worker's heap is its own. */
-const LUMA_WORKER = `
-  const { createServer } = require("node:http");
-  const { parentPort, workerData } = require("node:worker_threads");
-  const { example, emoji, eventCount, descriptionLength } = workerData;
-  // Each text is longer than what is kept of it.
-  const long = (index, length) => (emoji + " " + index + " ").padEnd(length, "text ");
-  const toEvent = (index) => ({
+/** Each text is longer than what is kept of it. */
+function long(index: number, length: number): string {
+  return `${EMOJI} ${index} `.padEnd(length, "text ");
+}
+
+/** Their texts are made whenever they are read: the stand-in for lu.ma holds next to nothing. */
+function wireEvents(count: number, descriptionLength: number): WireEvent[] {
+  const example = aWireEvent();
+  return Array.from({ length: count }, (_, index) => ({
     ...example,
-    id: "evt-" + index,
-    name: long(index, 2_000),
-    geo_address_json: { ...example.geo_address_json, full_address: long(index, 2_000) },
-  });
-  const server = createServer((request, response) => {
-    const query = new URL(request.url, "http://localhost").searchParams;
-    response.setHeader("content-type", "application/json");
-    const id = query.get("event_id");
-    if (id !== null) {
-      response.end(JSON.stringify({ ...example, id, description: long(id, descriptionLength) }));
-      return;
-    }
-    const from = Number(query.get("pagination_cursor") ?? 0);
-    const to = Math.min(from + 100, eventCount);
-    const entries = Array.from({ length: to - from }, (_, offset) => toEvent(from + offset));
-    const hasMore = to < eventCount;
-    response.end(JSON.stringify({ entries, has_more: hasMore, next_cursor: hasMore ? String(to) : null }));
-  });
-  server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));
-`;
+    id: `evt-${index}`,
+    get name() {
+      return long(index, 2_000);
+    },
+    get geo_address_json() {
+      return { ...(example.geo_address_json as object), full_address: long(index, 2_000) };
+    },
+    get description() {
+      return long(index, descriptionLength);
+    },
+  }));
+}
 
 export type HeapPeaks = {
   /** What was in use: the garbage collector ran before each sample. Bytes above the start. */
@@ -65,15 +58,9 @@ export async function measureHeap(
   eventCount: number,
   descriptionLength: number,
 ): Promise<HeapPeaks> {
-  const example = aWireEvent();
-  const workerData = { example, emoji: EMOJI, eventCount, descriptionLength };
-  const worker = new Worker(LUMA_WORKER, { eval: true, workerData });
-  const port = await new Promise<number>((resolve, reject) => {
-    worker.once("message", resolve);
-    worker.once("error", reject);
-  });
-  process.env.LUMA_LIST_EVENTS_URL = `http://127.0.0.1:${port}/v1/calendars/events/list`;
-  const restoreTimers = skipPauses();
+  const luma = (await LumaServer.start()).stubFetch();
+  luma.setCalendar(String(ORG.lumaApiKey), wireEvents(eventCount, descriptionLength));
+  useSimulatedTime();
   try {
     // The first sync's code, once compiled, is not the sync's own need.
     await measureSync(eventCount, descriptionLength, false);
@@ -85,9 +72,8 @@ export async function measureHeap(
       samples: live.samples,
     };
   } finally {
-    restoreTimers();
-    delete process.env.LUMA_LIST_EVENTS_URL;
-    await worker.terminate();
+    useRealTime();
+    await luma.stop();
   }
 }
 
@@ -120,7 +106,7 @@ async function measureSync(
     const { _handler } = sync.syncOrgEvents as unknown as {
       _handler: (ctx: object, args: object) => Promise<SyncResult>;
     };
-    const counts = await _handler(ctx, { orgId: ORG._id });
+    const counts = await settle(_handler(ctx, { orgId: ORG._id }));
     if (counts.updated < storedCount) throw new Error("the sync did not compare all events");
   } finally {
     globalThis.fetch = realFetch;

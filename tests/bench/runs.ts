@@ -7,16 +7,17 @@ import { toMirroredEvent } from "../../convex/events/luma/mapping";
 import { readEntry } from "../../convex/events/luma/wire";
 import type { MirroredEvent } from "../../convex/events/validators";
 import { aStoredEvent, aWireEvent, DAY_MS } from "../support/builders";
+import { passTime, useRealTime, useSimulatedTime } from "../support/clock";
 import { startCountedEngine } from "../support/counting";
 import type { Engine } from "../support/engine";
-import type { WireEvent } from "../support/lumaServer";
-import { SimulatedClock } from "./clock";
+import { LumaServer, type WireEvent } from "../support/lumaServer";
 import { bounded, insertMany, nth, quietly, type Row } from "./shared";
 
 /** What one request takes in simulated time; lu.ma's own time is not known. */
 export const LUMA_ANSWER_MS = 300;
-const PAGE_SIZE = 100;
 const MINUTE_MS = 60_000;
+/** A time for all runs: the same numbers come out every day. */
+const STARTS_AT = Date.parse("2026-09-01T07:00:00.000Z");
 
 export type Morning = {
   what: string;
@@ -43,9 +44,9 @@ export const MORNINGS: Morning[] = [
 /** A full run by the cron on a morning on which nothing has changed, or on the first one. */
 export async function measureMorning(morning: Morning): Promise<Row> {
   const { what, orgs, eventsToCome, isFirst = false } = morning;
-  const clock = new SimulatedClock();
+  const luma = await startSimulation();
   const calendar = toCalendar(eventsToCome);
-  const luma = stubLuma(calendar);
+  for (let i = 0; i < orgs; i += 1) luma.setCalendar(`key-${i}`, calendar);
   const { t, counts, actionCalls, reset, stop } = startCountedEngine();
   const orgIds = await insertMany(t, "organizations", orgs, (index) => ({
     name: `Org ${index}`,
@@ -66,28 +67,39 @@ export async function measureMorning(morning: Morning): Promise<Row> {
   }
   reset();
   const startedAt = Date.now();
-  await runToItsEnd(t, clock);
+  await runToItsEnd(t);
   stop();
-  luma.restore();
-  clock.stop();
+  await endSimulation(luma);
 
   const syncs = actionCalls.filter(({ name }) => name === "events/sync:syncOrgEvents");
   if (syncs.length !== orgs) throw new Error(`${what}: ${syncs.length} were synced`);
   const endedAt = Math.max(...actionCalls.map((call) => call.endedAt));
   return {
     "a morning": what,
-    pages: luma.requests.pages,
-    descriptions: luma.requests.descriptions,
+    pages: luma.requestsOf("list").length,
+    descriptions: luma.requestsOf("event").length,
     "documents read": counts.documentsRead,
     "documents written": counts.documentsWritten,
     takes: toDuration(endedAt - startedAt),
   };
 }
 
-async function runToItsEnd(t: Engine, clock: SimulatedClock): Promise<void> {
+/** A lu.ma in this process, in simulated time. */
+async function startSimulation(): Promise<LumaServer> {
+  const luma = await LumaServer.start();
+  useSimulatedTime(STARTS_AT);
+  return luma.stubFetch({ answerMs: LUMA_ANSWER_MS });
+}
+
+async function endSimulation(luma: LumaServer): Promise<void> {
+  useRealTime();
+  await luma.stop();
+}
+
+async function runToItsEnd(t: Engine): Promise<void> {
   await quietly(async () => {
     const firstSlice = t.action(internal.events.sync.runFullEventSync, {});
-    await clock.runUntilIdle();
+    await passTime();
     await firstSlice;
   });
 }
@@ -108,32 +120,6 @@ function toStored(event: WireEvent): MirroredEvent & { description: string } {
   const read = readEntry(event);
   if ("invalid" in read) throw new Error(read.invalid.reason);
   return { ...toMirroredEvent(read.event), description: String(event.description) };
-}
-
-/** A lu.ma in this process, because HTTP has a time of its own. */
-function stubLuma(calendar: WireEvent[]) {
-  const requests = { pages: 0, descriptions: 0 };
-  const answer = (url: URL): object => {
-    const id = url.searchParams.get("event_id");
-    if (id !== null) {
-      requests.descriptions += 1;
-      return calendar.find((event) => event.id === id) ?? {};
-    }
-    requests.pages += 1;
-    const from = Number(url.searchParams.get("pagination_cursor") ?? 0);
-    const to = from + PAGE_SIZE;
-    const entries = calendar.slice(from, to);
-    return { entries, has_more: to < calendar.length, next_cursor: String(to) };
-  };
-  const realFetch = globalThis.fetch;
-  globalThis.fetch = (async (input: string) => {
-    await new Promise((resolve) => setTimeout(resolve, LUMA_ANSWER_MS));
-    return Response.json(answer(new URL(input)));
-  }) as typeof fetch;
-  const restore = () => {
-    globalThis.fetch = realFetch;
-  };
-  return { requests, restore };
 }
 
 const RUN_SIZES = [10, 1_000, 5_000];
@@ -182,17 +168,16 @@ async function benchFinding(orgsWithKey: number): Promise<Row> {
 }
 
 async function benchActions(orgs: number): Promise<Row> {
-  const clock = new SimulatedClock();
-  const luma = stubLuma([]);
+  const luma = await startSimulation();
+  for (let i = 0; i < orgs; i += 1) luma.setCalendar(`key-${i}`, []);
   const { t, actionCalls, stop } = startCountedEngine();
   await insertMany(t, "organizations", orgs, (index) => ({
     name: `Org ${index}`,
     lumaApiKey: `key-${index}`,
   }));
-  await runToItsEnd(t, clock);
+  await runToItsEnd(t);
   stop();
-  luma.restore();
-  clock.stop();
+  await endSimulation(luma);
 
   const stored = await t.run((ctx) => ctx.db.query("organizations").take(orgs));
   const synced = stored.filter(({ eventsLastSynced }) => eventsLastSynced !== undefined);

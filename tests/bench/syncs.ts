@@ -1,9 +1,9 @@
 /** What one organization's sync costs: the first, an unchanged one, and one with 1 % changed. */
 import { internal } from "../../convex/_generated/api";
 import type { Id } from "../../convex/_generated/dataModel";
-import { skipPauses } from "./clock";
 import { bounded, quietly, type Row } from "./shared";
 import { DAY_MS, insertOrg, wireEvents } from "../support/builders";
+import { settle, useRealTime, useSimulatedTime } from "../support/clock";
 import { startCountedEngine, type CountedEngine } from "../support/counting";
 import { LumaServer, type WireEvent } from "../support/lumaServer";
 
@@ -17,9 +17,8 @@ const MAX_EVENTS_PER_MUTATION = 100;
 const MAX_BYTES_PER_MUTATION = 1024 * 1024;
 
 export async function benchSyncs(): Promise<{ cost: Row; sent: Row }[]> {
-  const luma = await LumaServer.start();
-  process.env.LUMA_LIST_EVENTS_URL = luma.url();
-  const restoreTimers = skipPauses();
+  const luma = (await LumaServer.start()).stubFetch();
+  useSimulatedTime();
   const rows: { cost: Row; sent: Row }[] = [];
   for (const size of CALENDAR_SIZES) {
     const engine = startCountedEngine();
@@ -47,8 +46,7 @@ export async function benchSyncs(): Promise<{ cost: Row; sent: Row }[]> {
     );
     engine.stop();
   }
-  restoreTimers();
-  delete process.env.LUMA_LIST_EVENTS_URL;
+  useRealTime();
   await luma.stop();
   return rows;
 }
@@ -69,7 +67,9 @@ async function benchSync(
   luma.requests.length = 0;
   reset();
   const startedAt = performance.now();
-  const result = await quietly(() => t.action(internal.events.sync.syncOrgEvents, { orgId }));
+  const result = await quietly(() =>
+    settle(t.action(internal.events.sync.syncOrgEvents, { orgId })),
+  );
   const seconds = (performance.now() - startedAt) / 1_000;
   const written = result.inserted + result.updated;
   if (result.fetched !== events.length || written !== toWrite || result.described !== described) {

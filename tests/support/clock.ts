@@ -1,14 +1,86 @@
-/** Simulated time, for tests in which the waiting itself is the point. */
+/**
+ * Simulated time, for tests, the demo and the benchmark: setTimeout, clearTimeout and Date follow a clock that goes from
+ * timer to timer, and only while nothing else happens. All the rest, the HTTP stack included, keeps the real time.
+ */
 import { setImmediate } from "node:timers";
-import { vi } from "vitest";
-
-/** Only what has to do with waiting: the HTTP stack and the engine keep the real rest. */
-export function useSimulatedTime(now: number = Date.now()): void {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now });
-}
 
 /** Loopback answers within a turn of the event loop or a few; so many quiet ones mean that all wait for time. */
 const QUIET_TURNS = 20;
+
+type Callback = (...args: unknown[]) => void;
+
+/** What was replaced, while time is simulated. */
+let real: Pick<typeof globalThis, "setTimeout" | "clearTimeout" | "Date"> | undefined;
+let now = 0;
+/** In the order in which they were set. */
+const timers = new Set<Timer>();
+
+/** Has what Node's HTTP client asks of a timer. */
+class Timer {
+  at: number;
+  constructor(
+    readonly run: () => void,
+    private readonly delayMs: number,
+  ) {
+    this.at = now + delayMs;
+    timers.add(this);
+  }
+  refresh(): this {
+    this.at = now + this.delayMs;
+    timers.delete(this);
+    timers.add(this);
+    return this;
+  }
+  ref(): this {
+    return this;
+  }
+  unref(): this {
+    return this;
+  }
+  hasRef(): boolean {
+    return true;
+  }
+}
+
+/** Replaces the real time until `useRealTime`. Timers of an earlier simulated time are forgotten. */
+export function useSimulatedTime(startsAt: number = Date.now()): void {
+  useRealTime();
+  const { setTimeout, clearTimeout, Date } = globalThis;
+  real = { setTimeout, clearTimeout, Date };
+  now = startsAt;
+  const getNow = () => now;
+  const set = (callback: Callback, delayMs?: number, ...args: unknown[]) =>
+    new Timer(() => callback(...args), Math.max(0, Number(delayMs) || 0));
+  const clear = (timer: unknown) => {
+    if (timer instanceof Timer) timers.delete(timer);
+    else clearTimeout(timer as number | undefined);
+  };
+  Object.assign(globalThis, { setTimeout: set, clearTimeout: clear });
+  globalThis.Date = new Proxy(Date, {
+    apply: () => new Date(now).toString(),
+    construct: (date, args: unknown[], newTarget) =>
+      Reflect.construct(date, args.length === 0 ? [now] : args, newTarget) as object,
+    get: (date, property) =>
+      property === "now" ? getNow : (Reflect.get(date, property) as unknown),
+  });
+}
+
+export function useRealTime(): void {
+  if (real !== undefined) Object.assign(globalThis, real);
+  real = undefined;
+  timers.clear();
+}
+
+/** Sets the clock, in ms since 1970, without running what is due by then: time that nobody waited for. */
+export function setTime(ms: number): void {
+  if (real === undefined) throw new Error("time is real: call useSimulatedTime first");
+  now = ms;
+}
+
+/** How many timers wait for simulated time. */
+export function countTimers(): number {
+  return timers.size;
+}
 
 /** Waits for a promise, letting simulated time pass as `passTimeUntil` does. */
 export async function settle<Result>(
@@ -24,6 +96,12 @@ export async function settle<Result>(
   return await settled;
 }
 
+/** Lets so much simulated time pass, or as much as there are timers for. */
+export async function passTime(ms = Infinity, activity?: () => number): Promise<void> {
+  if (ms < Infinity) await settle(new Promise((resolve) => setTimeout(resolve, ms)), activity);
+  else await passTimeUntil(() => false, activity, true);
+}
+
 /**
  * Lets simulated time pass, from timer to timer, but only while nothing else happens: `activity` counts what does,
  * such as requests at a server. Without simulated time it just waits.
@@ -31,6 +109,7 @@ export async function settle<Result>(
 export async function passTimeUntil(
   isOver: () => boolean,
   activity: () => number = () => 0,
+  endsWithoutTimers = false,
 ): Promise<void> {
   let quietTurns = 0;
   let seen = activity();
@@ -41,6 +120,17 @@ export async function passTimeUntil(
     seen = activity();
     if (quietTurns < QUIET_TURNS) continue;
     quietTurns = 0;
-    if (vi.isFakeTimers()) await vi.advanceTimersToNextTimerAsync();
+    if (timers.size === 0 && endsWithoutTimers) return;
+    runNextTimer();
   }
+}
+
+/** The earliest one; of those at the same time, the one that was set first. */
+function runNextTimer(): void {
+  let next: Timer | undefined;
+  for (const timer of timers) if (next === undefined || timer.at < next.at) next = timer;
+  if (next === undefined) return;
+  timers.delete(next);
+  now = Math.max(now, next.at);
+  next.run();
 }

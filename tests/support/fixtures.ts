@@ -5,7 +5,7 @@ import type { Id } from "../../convex/_generated/dataModel";
 import { internal } from "../../convex/_generated/api";
 import type { FailureData } from "../../convex/events/reasons";
 import type { SyncResult } from "../../convex/events/validators";
-import { settle, useSimulatedTime } from "./clock";
+import { settle, useRealTime, useSimulatedTime } from "./clock";
 import type { Engine } from "./engine";
 import { LumaServer } from "./lumaServer";
 
@@ -20,7 +20,7 @@ export const test = base.extend<{ luma: LumaServer }>({
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url());
     useSimulatedTime(NOW);
     await use(luma);
-    vi.useRealTimers();
+    useRealTime();
     await luma.stop();
   },
 });
