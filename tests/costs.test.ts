@@ -326,91 +326,50 @@ describe("however large the documents are", () => {
   const CHINESE = { description: "語".repeat(50_000) };
   const logo = (kilobytes: number) => ({ logoUrl: `data:${"x".repeat(kilobytes * 1_000)}` });
 
-  type Tables = {
-    own: number;
-    others: number;
-    org?: object;
-    event?: object;
-    ownOfEvent?: number;
-    ownOfMembership?: number;
-    eventsEach?: number;
-  };
-  test.for<[string, Tables, { own: number; others: number }]>([
-    [
-      "of organizations of 300 kB",
-      { own: 50, others: 50, org: logo(300) },
-      { own: 34, others: 14 },
-    ],
-    [
-      "of nobody's organizations of 300 kB",
-      { own: 0, others: 60, org: logo(300) },
-      { own: 0, others: 49 },
-    ],
-    [
-      "of memberships of 400 kB",
-      { own: 50, others: 10, ownOfMembership: 400_000 },
-      { own: 11, others: 49 },
-    ],
-    [
-      "of events with 900 kB of the app's own",
-      { own: 50, others: 50, ownOfEvent: 900_000 },
-      { own: 12, others: 4 },
-    ],
-    [
-      "of chapters with one event in common",
-      { own: 0, others: 400, org: logo(42), event: { lumaEventId: "evt-of-all" } },
-      { own: 0, others: 1 },
-    ],
-    [
-      "of own chapters with one event in common",
-      { own: 50, others: 350, org: logo(42), event: { lumaEventId: "evt-of-all" } },
-      { own: 1, others: 0 },
-    ],
-    [
-      "of the largest events that a sync writes",
-      { own: 50, others: 50, event: CHINESE, eventsEach: 2 },
-      { own: 50, others: 27 },
-    ],
-  ])("a dashboard %s loads", async ([, tables, expected]) => {
-    const { own, others, org, event, ownOfEvent, ownOfMembership, eventsEach = 1 } = tables;
+  type Large = { org?: object; event?: object; ownOfEvent?: number; ownOfMembership?: number };
+  const ofAll = { lumaEventId: "evt-of-all" };
+  /** How many organizations are the member's, and how many are not; how many events each list has. */
+  test.for<[string, number, number, Large, number, number]>([
+    ["organizations of 300 kB", 50, 50, { org: logo(300) }, 34, 14],
+    ["nobody's organizations of 300 kB", 0, 60, { org: logo(300) }, 0, 49],
+    ["memberships of 400 kB", 50, 10, { ownOfMembership: 400_000 }, 22, 50],
+    ["events with 900 kB of the app's own", 50, 50, { ownOfEvent: 900_000 }, 12, 4],
+    ["chapters with one event in common", 0, 400, { org: logo(42), event: ofAll }, 0, 1],
+    ["own chapters with one in common", 50, 350, { org: logo(42), event: ofAll }, 1, 0],
+    ["the largest events that a sync writes", 50, 50, { event: CHINESE }, 50, 27],
+  ])("a dashboard of %s loads", async ([, own, others, large, ownShown, othersShown]) => {
     for (let i = 0; i < own + others; i += 1) {
-      const isOwn = i < own;
-      const id = await insert("organizations", { name: `Org ${i}`, ...org });
-      if (isOwn) {
-        const membership = { userId: MEMBER, orgId: id, role: "member" };
-        await insert("orgMemberships", membership, ownOfMembership);
-      }
-      for (let n = 0; n < eventsEach; n += 1) {
+      const id = await insert("organizations", { name: `Org ${i}`, ...large.org });
+      const membership = { userId: MEMBER, orgId: id, role: "member" };
+      if (i < own) await insert("orgMemberships", membership, large.ownOfMembership);
+      for (const n of [0, 1]) {
         // Others' first.
-        const startAt = NOW + DAY_MS + (isOwn ? 1_000 : 0) + 100 * n + i;
-        const fields = { lumaEventId: `evt-${i}-${n}`, startAt, ...event };
-        await insert("events", aStoredEvent(id, fields), ownOfEvent);
+        const startAt = NOW + (i < own ? 2 : 1) * DAY_MS + 1_000 * n + i;
+        const fields = { lumaEventId: `evt-${i}-${n}`, startAt, ...large.event };
+        await insert("events", aStoredEvent(id, fields), large.ownOfEvent);
       }
     }
     counted.reset();
     const { userOrgEvents, otherOrgEvents } = await counted.t
       .withIdentity({ subject: MEMBER })
       .query(api.events.queries.getDashboardEvents, { now: NOW });
-    expect({ own: userOrgEvents.length, others: otherOrgEvents.length }).toEqual(expected);
+    expect([userOrgEvents.length, otherOrgEvents.length]).toEqual([ownShown, othersShown]);
     expect(counted.counts.bytesRead).toBeLessThan(15 * MIB);
   });
 
-  test.for<[string, number, { upcoming: number; past: number }]>([
-    ["150 kB", 50, { upcoming: 28, past: 0 }],
-    ["150 kB, of which few are to come", 5, { upcoming: 5, past: 20 }],
-  ])(
-    "an organization's page of events of %s reads 4 MiB of them, and one",
-    async ([, toCome, expected]) => {
-      const id = await insert("organizations", { name: "Acme" });
-      for (let i = 0; i < toCome + 30; i += 1) {
-        const startAt = NOW + (i < toCome ? DAY_MS : -DAY_MS) + i;
-        await insert("events", aStoredEvent(id, { lumaEventId: `evt-${i}`, startAt, ...CHINESE }));
-      }
-      counted.reset();
-      const args = { orgId: id, now: NOW };
-      const page = await counted.t.query(api.events.queries.getOrgEvents, args);
-      expect({ upcoming: page?.upcoming.length, past: page?.past.length }).toEqual(expected);
-      expect(counted.counts.bytesRead).toBeLessThan(4 * MIB + 151_000);
-    },
-  );
+  test.for<[number, number, number]>([
+    [50, 28, 0],
+    [5, 5, 20],
+  ])("a page with %i large events to come reads 4 MiB, and one", async ([toCome, ...expected]) => {
+    const id = await insert("organizations", { name: "Acme" });
+    for (let i = 0; i < toCome + 30; i += 1) {
+      const startAt = NOW + (i < toCome ? DAY_MS : -DAY_MS) + i;
+      await insert("events", aStoredEvent(id, { lumaEventId: `evt-${i}`, startAt, ...CHINESE }));
+    }
+    counted.reset();
+    const args = { orgId: id, now: NOW };
+    const page = await counted.t.query(api.events.queries.getOrgEvents, args);
+    expect([page?.upcoming.length, page?.past.length]).toEqual(expected);
+    expect(counted.counts.bytesRead).toBeLessThan(4 * MIB + 151_000);
+  });
 });

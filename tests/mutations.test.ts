@@ -96,6 +96,13 @@ describe("upsertEvents", () => {
     expect(await stored()).toMatchObject(change);
   });
 
+  test("has an event over at its end, or at its start while lu.ma gives no end", async () => {
+    for (const times of [{ startAt: 5 }, { startAt: 5, endAt: 9 }, { startAt: 7 }]) {
+      await upsert(aMirroredEvent(times));
+      expect((await stored()).overAt).toBe(times.endAt ?? times.startAt);
+    }
+  });
+
   test("keeps the description of an event that changes", async () => {
     await upsert(aMirroredEvent());
     const descriptions = [{ lumaEventId: "evt-1", description: "text" }];

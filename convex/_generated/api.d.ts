@@ -24,6 +24,8 @@ import type * as events_lumaClient from "../events/lumaClient.js";
 import type * as events_mutations from "../events/mutations.js";
 import type * as events_queries from "../events/queries.js";
 import type * as events_queue from "../events/queue.js";
+import type * as events_scheduled from "../events/scheduled.js";
+import type * as events_slowWrites from "../events/slowWrites.js";
 import type * as events_sync from "../events/sync.js";
 import type * as events_text from "../events/text.js";
 import type * as events_validators from "../events/validators.js";
@@ -60,6 +62,8 @@ declare const fullApi: ApiFromModules<{
   "events/mutations": typeof events_mutations;
   "events/queries": typeof events_queries;
   "events/queue": typeof events_queue;
+  "events/scheduled": typeof events_scheduled;
+  "events/slowWrites": typeof events_slowWrites;
   "events/sync": typeof events_sync;
   "events/text": typeof events_text;
   "events/validators": typeof events_validators;

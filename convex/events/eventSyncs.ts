@@ -4,7 +4,7 @@
  * transaction that writes for it asks here whether it still may.
  */
 import { milliseconds } from "date-fns";
-import { ConvexError } from "convex/values";
+import { ConvexError, v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { getOrg, getOrgName, patchOrg, requireOrg, type Org, type OrgId } from "../orgs/app";
@@ -31,7 +31,11 @@ export async function requireConnected(ctx: QueryCtx, orgId: OrgId): Promise<Org
   );
 }
 
-export type StartedSync = { syncNumber: number; startedAt: number };
+export const startedSync = v.object({ syncNumber: v.number(), startedAt: v.number() });
+export type StartedSync = Infer<typeof startedSync>;
+
+/** One sync of one organization. */
+export type NumberedSync = { orgId: OrgId; syncNumber: number };
 
 /** Begins a sync. From now on no sync of the organization that began earlier writes anything more. */
 export async function startSync(ctx: MutationCtx, orgId: OrgId): Promise<StartedSync> {
@@ -124,7 +128,7 @@ export async function noteSuccess(ctx: MutationCtx, orgId: OrgId, syncNumber: nu
  */
 export async function noteFailure(
   ctx: MutationCtx,
-  { orgId, syncNumber }: { orgId: OrgId; syncNumber: number },
+  { orgId, syncNumber }: NumberedSync,
   failure: SyncFailure,
 ): Promise<SyncFailure | null> {
   if (failure.kind === "ended" || failure.kind === "overtaken") return failure;

@@ -6,18 +6,10 @@ import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated
 import { getOrg, getOrgName, orgId, patchOrg, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
-import { MAX_WRITE_BYTES, WriteBudget } from "./convexCalls";
+import { eventDescription } from "./descriptions";
 import { forgetSyncs, noteSuccess, requireSync } from "./eventSyncs";
-import {
-  eventDescription,
-  mirroredEvent,
-  pick,
-  upsertedEvent,
-  upsertResult,
-  written,
-  type UpsertedEvent,
-  type UpsertResult,
-} from "./validators";
+import { MAX_WRITE_BYTES, WriteBudget, written } from "./slowWrites";
+import { pick, upsertedEvent, type UpsertedEvent } from "./validators";
 import { atMost, Budget, within } from "./views/boundedReads";
 
 /**
@@ -26,6 +18,14 @@ import { atMost, Budget, within } from "./views/boundedReads";
  * mutation writes everything, whatever sync is running.
  */
 const syncNumber = v.optional(v.number());
+
+/** `inserted + updated + unchanged` is the number of events given, unless `written` says that some were left. */
+const upsertResult = v.object({
+  inserted: v.number(),
+  updated: v.number(),
+  unchanged: v.number(),
+  written,
+});
 
 /**
  * Writes the organization's events that differ from what is stored, looked up by their lu.ma ids: inserts new ones,
@@ -39,7 +39,7 @@ export const upsertEvents = internalMutation({
   returns: upsertResult,
   handler: async (ctx, { orgId, events, syncNumber }) => {
     await requireSync(ctx, orgId, syncNumber);
-    const result: UpsertResult = { inserted: 0, updated: 0, unchanged: 0 };
+    const result = { inserted: 0, updated: 0, unchanged: 0 };
     const budget = new WriteBudget(syncNumber);
     for (const event of events) {
       const outcome = await upsert(ctx, orgId, event, budget);
@@ -47,7 +47,7 @@ export const upsertEvents = internalMutation({
       result[outcome] += 1;
     }
     const done = result.inserted + result.updated + result.unchanged;
-    return syncNumber === undefined ? result : { ...result, written: budget.toWritten(done) };
+    return { ...result, written: budget.toWritten(done) };
   },
 });
 

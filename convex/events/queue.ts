@@ -6,7 +6,7 @@ import { milliseconds } from "date-fns";
 import { v } from "convex/values";
 import type { WithOptionalSystemFields } from "convex/server";
 import { internal } from "../_generated/api";
-import type { Doc, Id } from "../_generated/dataModel";
+import type { Doc } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { getOrg, orgId, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
@@ -17,9 +17,12 @@ import {
   leaveQueue,
   noteFailure,
   requireConnected,
+  startedSync,
   startSync,
+  type NumberedSync,
 } from "./eventSyncs";
 import { SyncError, syncFailure, toFailure, type SyncFailure } from "./failure";
+import { cancelIfPending, isPending, type ScheduledId } from "./scheduled";
 
 /** From the end of one sync to the start of the next. */
 const ORG_PAUSE_MS = milliseconds({ seconds: 1 });
@@ -31,9 +34,7 @@ const REST_MS = milliseconds({ minutes: 30 });
 
 type Queue = WithOptionalSystemFields<Doc<"eventSyncQueue">>;
 
-/** One sync of one organization. */
 const numberedSync = { orgId, syncNumber: v.number() };
-type NumberedSync = { orgId: OrgId; syncNumber: number };
 
 /** For whatever makes an organization due: schedules what comes next, also in place of what was cancelled or failed. */
 export async function wakeQueue(ctx: MutationCtx): Promise<void> {
@@ -74,7 +75,7 @@ async function take(ctx: MutationCtx, orgId: OrgId): Promise<Queue["current"]> {
  */
 export const beginSync = internalMutation({
   args: { orgId },
-  returns: v.object({ syncNumber: v.number(), startedAt: v.number() }),
+  returns: startedSync,
   handler: async (ctx, { orgId }) => {
     await requireConnected(ctx, orgId);
     const started = await startSync(ctx, orgId);
@@ -184,7 +185,7 @@ async function scheduleAndSave(ctx: MutationCtx, queue: Queue): Promise<void> {
 /** With the check that ends the sync if it is lost, scheduled anew for its old time if it was cancelled. */
 async function withCheck(
   ctx: MutationCtx,
-  current: NumberedSync & { lostAt: number; checkId?: Id<"_scheduled_functions"> },
+  current: NumberedSync & { lostAt: number; checkId?: ScheduledId },
 ): Promise<NonNullable<Queue["current"]>> {
   const { orgId, syncNumber, lostAt, checkId } = current;
   if (checkId !== undefined && (await isPending(ctx, checkId))) return { ...current, checkId };
@@ -218,14 +219,6 @@ async function logEmpty(ctx: QueryCtx, { synced, failed }: Queue): Promise<void>
 
 function toIso(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-async function isPending(ctx: QueryCtx, id: Id<"_scheduled_functions">): Promise<boolean> {
-  return (await ctx.db.system.get("_scheduled_functions", id))?.state.kind === "pending";
-}
-
-async function cancelIfPending(ctx: MutationCtx, id?: Id<"_scheduled_functions">): Promise<void> {
-  if (id !== undefined && (await isPending(ctx, id))) await ctx.scheduler.cancel(id);
 }
 
 export async function getQueue(ctx: QueryCtx): Promise<Queue> {

@@ -1,23 +1,22 @@
 /** One organization's sync from its first step to its last, and the two functions that administrators and the cron run. */
 import { milliseconds } from "date-fns";
-import { ConvexError, v } from "convex/values";
+import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
-import type { Id } from "../_generated/dataModel";
 import { internalAction, internalMutation, type ActionCtx } from "../_generated/server";
 import { getOrgName, orgId, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey, type LumaKey } from "../orgs/lumaKey";
 import { getConnectedOrgs } from "../orgs/queries";
 import { compareWithStored } from "./changes";
-import { repeated, writeSlowly } from "./convexCalls";
+import { repeated } from "./convexCalls";
 import { syncDescriptions } from "./descriptions";
-import { makeDue, orgWasDeleted, type StartedSync } from "./eventSyncs";
+import { makeDue, orgWasDeleted, startedSync, type StartedSync } from "./eventSyncs";
 import { SyncError, toFailure, type SyncFailure } from "./failure";
 import { checkLacking, type Window } from "./lacking";
 import { EventReader, fetchLumaEvents, type InvalidEntry } from "./lumaClient";
 import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
+import { removeEvents, writeEvents } from "./slowWrites";
 import { listSome, toLogLine, withoutKey } from "./text";
-import { syncCounts, type SyncCounts, type UpsertCounts, type UpsertedEvent } from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
@@ -30,6 +29,21 @@ const MAX_WINDOW_BACK_MS = milliseconds({ years: 1 });
 const FETCH_MS = milliseconds({ minutes: 7 });
 /** Events are written until then. */
 const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
+
+const count = v.number();
+const syncCounts = v.object({
+  /** Distinct valid events in lu.ma's listing. */
+  fetched: count,
+  inserted: count,
+  updated: count,
+  unchanged: count,
+  removed: count,
+  /** Entries of the listing that could not be read. */
+  invalid: count,
+  /** Descriptions that were new, changed or cleared. */
+  described: count,
+});
+export type SyncCounts = Infer<typeof syncCounts>;
 
 /**
  * Mirrors one organization's lu.ma events that start from 30 days before its last successful sync to 90 days ahead. The
@@ -51,7 +65,7 @@ const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 export const syncOrgEvents = internalAction({
   args: {
     orgId,
-    started: v.optional(v.object({ syncNumber: v.number(), startedAt: v.number() })),
+    started: v.optional(startedSync),
   },
   returns: syncCounts,
   handler: async (ctx, { orgId, started }): Promise<SyncCounts> => {
@@ -163,48 +177,6 @@ function toWindow({ eventsLastSynced }: Org, startedAt: number): Window {
     after: Math.max(lastSynced - WINDOW_BACK_MS, startedAt - MAX_WINDOW_BACK_MS),
     before: startedAt + WINDOW_AHEAD_MS,
   };
-}
-
-type NumberedSync = { orgId: OrgId; syncNumber: number };
-
-async function writeEvents(
-  ctx: ActionCtx,
-  sync: NumberedSync,
-  toWrite: UpsertedEvent[],
-  until: number,
-): Promise<UpsertCounts> {
-  const counts = { inserted: 0, updated: 0, unchanged: 0 };
-  const upserts = writeSlowly(toWrite, async (events) => {
-    requireTime(until);
-    return await ctx.runMutation(internal.events.mutations.upsertEvents, { ...sync, events });
-  });
-  for await (const { inserted, updated, unchanged } of upserts) {
-    counts.inserted += inserted;
-    counts.updated += updated;
-    counts.unchanged += unchanged;
-  }
-  return counts;
-}
-
-async function removeEvents(
-  ctx: ActionCtx,
-  sync: NumberedSync,
-  gone: Id<"events">[],
-  until: number,
-): Promise<number> {
-  let count = 0;
-  const removals = writeSlowly(gone, async (eventIds) => {
-    requireTime(until);
-    const args = { ...sync, eventIds };
-    return await ctx.runMutation(internal.events.mutations.markEventsRemoved, args);
-  });
-  for await (const { removed } of removals) count += removed;
-  return count;
-}
-
-function requireTime(until: number): void {
-  if (Date.now() < until) return;
-  throw new SyncError("7 minutes 30 after it began, it had events left to write", "convex");
 }
 
 function describeLacking(lacking: number, found: number, removed: number): string {

@@ -3,14 +3,7 @@
  * documents at the engine's system calls.
  */
 import { getDocumentSize, jsonToConvex, type JSONValue, type Value } from "convex/values";
-import { modules, startEngine, withHandler, type Engine } from "./engine";
-
-const loaded = Object.entries(modules)
-  .filter(([file]) => !file.includes("/_generated/"))
-  .map(([file, exports]) => ({
-    path: file.replace("../../convex/", "").replace(/\.ts$/, ""),
-    exports,
-  }));
+import { overrideAll, startEngine, withHandler, type Engine, type Registered } from "./engine";
 
 export type Counts = {
   /** Calls of registered functions, by anybody: a test's own ones, too. */
@@ -57,7 +50,10 @@ export type CountedEngine = {
 export function startCountedEngine(appSchema?: unknown): CountedEngine {
   const counts = noCounts();
   const actionCalls: ActionCall[] = [];
-  const t = startEngine(countedModules(counts, actionCalls), appSchema);
+  const t = startEngine(
+    overrideAll((name, registered) => toCounted(registered, name, counts, actionCalls)),
+    appSchema,
+  );
   const stop = countDocuments(counts);
   const reset = () => {
     Object.assign(counts, noCounts());
@@ -86,27 +82,7 @@ function noCounts(): Counts {
   };
 }
 
-/** What Convex's query(), mutation() and action() make. */
-type Registered = { isQuery?: true; isMutation?: true; isAction?: true };
 type Args = Record<string, unknown>;
-
-/** The modules of convex/ with every registered function counted, for `startEngine`. */
-function countedModules(counts: Counts, actionCalls: ActionCall[]): Record<string, object> {
-  const counted = loaded.map(({ path, exports }) => [
-    path,
-    Object.fromEntries(
-      Object.entries(exports).map(([name, value]) => [
-        name,
-        isRegistered(value) ? toCounted(value, `${path}:${name}`, counts, actionCalls) : value,
-      ]),
-    ),
-  ]);
-  return Object.fromEntries(counted) as Record<string, object>;
-}
-
-function isRegistered(value: unknown): value is Registered {
-  return typeof value === "function" && "_handler" in value;
-}
 
 /** The same function with a handler that counts before it calls the function's own. */
 function toCounted(

@@ -39,3 +39,28 @@ export function withHandler(registered: object, wrap: (handler: Handler) => Hand
   const { _handler } = registered as { _handler: Handler };
   return Object.assign(Object.create(registered) as object, { _handler: wrap(_handler) });
 }
+
+/** What Convex's query(), mutation() and action() make. */
+export type Registered = { isQuery?: true; isMutation?: true; isAction?: true };
+
+/** Every registered function replaced by what `wrap` makes of it; names are like "events/sync:syncOrgEvents". */
+export function overrideAll(
+  wrap: (name: string, registered: Registered) => object,
+): Record<string, object> {
+  const overrides: Record<string, object> = {};
+  for (const [file, exports] of Object.entries(modules)) {
+    if (file.includes("/_generated/")) continue;
+    const path = file.replace("../../convex/", "").replace(/\.ts$/, "");
+    overrides[path] = Object.fromEntries(
+      Object.entries(exports).map(([name, value]) => [
+        name,
+        isRegistered(value) ? wrap(`${path}:${name}`, value) : value,
+      ]),
+    );
+  }
+  return overrides;
+}
+
+function isRegistered(value: unknown): value is Registered {
+  return typeof value === "function" && "_handler" in value;
+}

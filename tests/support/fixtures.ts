@@ -3,8 +3,8 @@ import { ConvexError } from "convex/values";
 import { test as base, vi } from "vitest";
 import type { Id } from "../../convex/_generated/dataModel";
 import { internal } from "../../convex/_generated/api";
-import type { FailureData } from "../../convex/events/reasons";
-import type { SyncResult } from "../../convex/events/validators";
+import type { SyncFailure } from "../../convex/events/failure";
+import type { SyncCounts } from "../../convex/events/sync";
 import { settle, useRealTime, useSimulatedTime } from "./clock";
 import type { Engine } from "./engine";
 import { LumaServer } from "./lumaServer";
@@ -30,7 +30,7 @@ export async function syncOrg(
   t: Engine,
   luma: LumaServer,
   orgId: Id<"organizations">,
-): Promise<SyncResult> {
+): Promise<SyncCounts> {
   return await settle(t.action(internal.events.sync.syncOrgEvents, { orgId }), luma.activity);
 }
 
@@ -39,14 +39,14 @@ export async function reasonOf(promise: Promise<unknown>): Promise<string> {
   const error = await errorOf(promise);
   if (!(error instanceof ConvexError))
     return error instanceof Error ? error.message : String(error);
-  const data = error.data as string | FailureData;
+  const data = error.data as string | SyncFailure;
   return typeof data === "string" ? data : data.message;
 }
 
 /** What a sync that fails tells its caller. */
-export async function failureOf(promise: Promise<unknown>): Promise<FailureData> {
+export async function failureOf(promise: Promise<unknown>): Promise<SyncFailure> {
   const error = await errorOf(promise);
-  if (error instanceof ConvexError) return error.data as FailureData;
+  if (error instanceof ConvexError) return error.data as SyncFailure;
   throw error;
 }
 

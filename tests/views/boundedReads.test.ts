@@ -39,51 +39,30 @@ async function take(events: AsyncIterable<Event>, count = Infinity): Promise<num
 const KB_TEXT = "x".repeat(1_000);
 
 describe("a read within a budget", () => {
-  test("takes so many bytes, and of the last document what is beyond", async () => {
+  const plenty = () => new Budget();
+  const spent = plenty().part(0);
+  // Each event has a bit more than 1,000 bytes.
+  test.for<[string, Budget, number, number[]]>([
+    ["takes the last document whole", new Budget(2_000), Infinity, [1, 2]],
+    ["of a part of one takes that", plenty().part(1_000), Infinity, [1]],
+    ["of more than there is takes what there is", new Budget(2_000).part(9_000), Infinity, [1, 2]],
+    ["that is spent takes nothing", spent, Infinity, []],
+    ["ends with its query", plenty(), Infinity, [1, 2, 3, 4]],
+    ["ends when its reader has enough", plenty(), 1, [1]],
+  ])("%s, and closes its query", async ([, budget, count, expected]) => {
     const { events, seen } = source([1, 2, 3, 4], KB_TEXT);
-    const budget = new Budget(2_000);
-    expect(await take(within(budget, events))).toEqual([1, 2]);
-    expect(seen).toEqual({ taken: 2, isClosed: true });
-    expect(budget.isSpent).toBe(true);
+    expect(await take(within(budget, events), count)).toEqual(expected);
+    expect(seen).toEqual({ taken: expected.length, isClosed: expected.length > 0 });
   });
 
-  test("that is spent takes nothing", async () => {
-    const { events, seen } = source([1]);
-    expect(await take(within(new Budget(0), events))).toEqual([]);
-    expect(seen.taken).toBe(0);
-  });
-
-  test("stops when another read of the same budget has spent it", async () => {
+  test("stops when other reads, of a part of it too, have spent it", async () => {
     const budget = new Budget(3_000);
     const [first, second] = [source([1, 3, 5], KB_TEXT), source([2, 4, 6], KB_TEXT)];
-    const sources = [within(budget, first.events), within(budget, second.events)];
-    // One read ahead of each is shown, too.
+    const sources = [within(budget.part(9_000), first.events), within(budget, second.events)];
+    // What was read ahead is there all the same.
     expect(await take(mergeByEnd(sources))).toEqual([1, 2, 3]);
-    expect([first.seen, second.seen]).toEqual([
-      { taken: 2, isClosed: true },
-      { taken: 1, isClosed: true },
-    ]);
-  });
-
-  test.for([
-    ["a part", 1_000, 9_000, [1]],
-    ["a part that is larger than what is left", 9_000, 2_000, [1, 2]],
-  ] as const)("of %s spends the whole", async ([, part, whole, expected]) => {
-    const budget = new Budget(whole);
-    expect(await take(within(budget.part(part), source([1, 2, 3], KB_TEXT).events))).toEqual(
-      expected,
-    );
-    const left = await take(within(budget, source([1, 2, 3, 4, 5, 6, 7, 8, 9], KB_TEXT).events));
-    expect(left).toHaveLength(whole === 9_000 ? 7 : 0);
-  });
-
-  test.for([
-    ["ends with its query", Infinity, [1, 2, 3], 3],
-    ["closes its query when its reader has enough", 1, [1], 1],
-  ] as const)("%s", async ([, count, expected, taken]) => {
-    const { events, seen } = source([1, 2, 3]);
-    expect(await take(within(new Budget(), events), count)).toEqual(expected);
-    expect(seen).toEqual({ taken, isClosed: true });
+    expect([first.seen.taken, second.seen.taken]).toEqual([2, 1]);
+    expect(budget.isSpent).toBe(true);
   });
 
   test("of so many documents at most takes no more, and closes its query", async () => {

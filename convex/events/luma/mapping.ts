@@ -31,20 +31,12 @@ export function toDescription({ description, description_md }: LumaEvent): strin
   return boundText(text, MAX_DESCRIPTION_UNITS);
 }
 
-/** Of lu.ma's location types; the others are `offline`, and `missing` for no place. `unknown` is some meeting link. */
-const ONLINE_LOCATION_TYPES = new Set<unknown>([
-  "discord",
-  "meet",
-  "twitch",
-  "twitter",
-  "youtube",
-  "zoom",
-  "unknown",
-]);
+// lu.ma's words for places online; `unknown` is some meeting link. The others are `offline`, and `missing` for none.
+const ONLINE: unknown[] = ["discord", "meet", "twitch", "twitter", "youtube", "zoom", "unknown"];
 
 function isVirtual(event: LumaEvent): boolean {
   const hasLink = event.meeting_url !== undefined || event.zoom_meeting_url !== undefined;
-  return hasLink || ONLINE_LOCATION_TYPES.has(event.location_type);
+  return hasLink || ONLINE.includes(event.location_type);
 }
 
 /** Only such events are listed. */

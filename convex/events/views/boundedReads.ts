@@ -18,12 +18,12 @@ export class Budget {
   ) {}
 
   get isSpent(): boolean {
-    return this.bytes <= 0;
+    return this.bytes <= 0 || this.whole?.isSpent === true;
   }
 
-  /** At most so many of the bytes that are left; what is spent of the part is spent of the whole. */
+  /** At most so many of the bytes; what is spent of the part is spent of the whole. */
   part(bytes: number): Budget {
-    return new Budget(Math.min(bytes, this.bytes), this);
+    return new Budget(bytes, this);
   }
 
   spend(document: Doc<TableNames>): void {

@@ -4,7 +4,7 @@ import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, getOwnMemberships, toShownOrg, type OrgId, type ShownOrg } from "../../orgs/app";
 import { atMost, Budget, mergeByEnd, MIB, queryNotOver, within } from "./boundedReads";
-import { inOrderOfStart, toDashboardEvent, type Dashboard, type DashboardEvent } from "./shown";
+import { inOrderOfStart, toDashboardEvent, type DashboardEvent } from "./shown";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });
 const MAX_EVENTS = 50;
@@ -16,7 +16,7 @@ const MAX_OTHERS_LOOKED_AT = 400;
 const OWN_BYTES = 10 * MIB;
 const MEMBERSHIP_BYTES = 4 * MIB;
 
-export async function readDashboard(ctx: QueryCtx, now: number): Promise<Dashboard> {
+export async function readDashboard(ctx: QueryCtx, now: number) {
   const budget = new Budget();
   const ownBudget = budget.part(OWN_BYTES);
   const memberships = await getOwnMemberships(ctx, ownBudget.part(MEMBERSHIP_BYTES));

@@ -4,18 +4,14 @@ import type { QueryCtx } from "../../_generated/server";
 import { getOrg, type OrgId } from "../../orgs/app";
 import { toHttpUrl } from "../text";
 import { atMost, Budget, MIB, queryNotOver, within } from "./boundedReads";
-import { inOrderOfStart, toOrgPageEvent, type OrgPage, type OrgPageEvent } from "./shown";
+import { inOrderOfStart, toOrgPageEvent, type OrgPageEvent } from "./shown";
 
 const MAX_UPCOMING = 50;
 const MAX_PAST = 20;
 /** Anyone may read the page, at the deployment's cost. Enough for 70 events with descriptions of 50,000 Latin letters. */
 const EVENT_BYTES = 4 * MIB;
 
-export async function readOrgPage(
-  ctx: QueryCtx,
-  orgId: OrgId,
-  now: number,
-): Promise<OrgPage | null> {
+export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
   const org = await getOrg(ctx, orgId);
   if (org === null) return null;
   const over = ctx.db

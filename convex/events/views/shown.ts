@@ -31,7 +31,6 @@ export const orgPage = v.object({
   upcoming: v.array(orgPageEvent),
   past: v.array(orgPageEvent),
 });
-export type OrgPage = Infer<typeof orgPage>;
 
 /** Without a description: no card shows 50,000 characters, and every member would be sent them. */
 const dashboardEvent = shownEvent.extend({ org: shownOrg });
@@ -41,7 +40,6 @@ export const dashboard = v.object({
   userOrgEvents: v.array(dashboardEvent),
   otherOrgEvents: v.array(dashboardEvent),
 });
-export type Dashboard = Infer<typeof dashboard>;
 
 export function toOrgPageEvent(event: Doc<"events">): OrgPageEvent {
   const { description } = event;

@@ -1,0 +1,138 @@
+/** An engine whose calls go wrong when a test says so: refused, committed but not answered, killed, or held up. */
+import { getFunctionName, type FunctionReference } from "convex/server";
+import { overrideAll, startEngine, withHandler, type Engine, type Registered } from "./engine";
+
+/** A function such as `internal.events.sync.syncOrgEvents`; "any" is for all of them. */
+export type Which =
+  FunctionReference<"query" | "mutation" | "action", "internal" | "public"> | "any";
+/** The next so many calls, or those for which it is true. */
+export type Times = number | (() => boolean);
+/** An action stops when so many of its own calls are done, and before the answer of the last: 0 is before its first line. */
+type Where = { afterCalls?: number; times?: Times };
+
+/** A call of an action, in ms since 1970; `endedAt` is NaN while it is under way. */
+export type ActionRun = { name: string; startedAt: number; endedAt: number };
+
+export type FaultyEngine = {
+  t: Engine;
+  /** The actions, in the order in which they began. */
+  runs: ActionRun[];
+  /** A call throws before it runs. A scheduled one has failed then, although Convex itself tries mutations again. */
+  refuse: (which: Which, times?: Times) => void;
+  /** A call by an action commits, and then throws all the same. */
+  loseAnswer: (which: Which, times?: Times) => void;
+  /** An action throws to its caller, and does nothing more: no code of its own sees it. */
+  kill: (which: Which, where?: Where) => void;
+  /** An action neither ends nor goes on until the function that is returned is called. */
+  stall: (which: Which, where?: Where) => () => void;
+};
+
+type Kind = "refuse" | "loseAnswer" | "stop";
+type Fault = { kind: Kind; name: string; times: Times } & Stop;
+/** What happens where an action stops; `over` is when it goes on. */
+type Stop = { afterCalls: number; over: Promise<void>; isKill: boolean };
+
+const NEVER = new Promise<never>(() => undefined);
+const NO_STOP: Stop = { afterCalls: NaN, over: NEVER, isKill: false };
+
+export function startFaultyEngine(): FaultyEngine {
+  const faults: Fault[] = [];
+  const runs: ActionRun[] = [];
+  const add = (kind: Kind, which: Which, times: Times = 1, stop = NO_STOP) => {
+    faults.push({ kind, name: which === "any" ? which : getFunctionName(which), times, ...stop });
+  };
+  const take = (kind: Kind, name: string): Fault | undefined => {
+    const fault = faults.find(
+      (one) =>
+        one.kind === kind &&
+        [name, "any"].includes(one.name) &&
+        (typeof one.times === "number" ? one.times > 0 : one.times()),
+    );
+    if (typeof fault?.times === "number") fault.times -= 1;
+    return fault;
+  };
+  const t = startEngine(overrideAll((name, registered) => toFaulty(name, registered, take, runs)));
+  return {
+    t,
+    runs,
+    refuse: (which, times) => add("refuse", which, times),
+    loseAnswer: (which, times) => add("loseAnswer", which, times),
+    kill: (which, { afterCalls = 0, times } = {}) =>
+      add("stop", which, times, { afterCalls, over: NEVER, isKill: true }),
+    stall: (which, { afterCalls = 0, times } = {}) => {
+      let resume = () => undefined as void;
+      const over = new Promise<void>((resolve) => (resume = resolve));
+      add("stop", which, times, { afterCalls, over, isKill: false });
+      return resume;
+    },
+  };
+}
+
+type Call = (called: Exclude<Which, "any">, args: object) => Promise<unknown>;
+type ActionCtx = { runQuery: Call; runMutation: Call; runAction: Call };
+
+function toFaulty(
+  name: string,
+  registered: Registered,
+  take: (kind: Kind, name: string) => Fault | undefined,
+  runs: ActionRun[],
+): object {
+  return withHandler(registered, (original) => {
+    const handler = original as (ctx: ActionCtx, args: object) => Promise<unknown>;
+    return (async (ctx: ActionCtx, args: object) => {
+      if (take("refuse", name)) throw new Error(`${name} was refused`);
+      if (!registered.isAction) return await handler(ctx, args);
+
+      const stop = take("stop", name) ?? NO_STOP;
+      let calls = 0;
+      let kill = (_error: Error) => undefined as void;
+      const killed = new Promise<never>((_resolve, reject) => (kill = reject));
+      const passStop = async () => {
+        if (calls !== stop.afterCalls) return;
+        if (stop.isKill) kill(new Error(`${name} was killed`));
+        await stop.over;
+      };
+      const watch =
+        (call: Call): Call =>
+        async (called, args) => {
+          const result = await call(called, args);
+          calls += 1;
+          await passStop();
+          const calledName = getFunctionName(called);
+          if (take("loseAnswer", calledName))
+            throw new Error(`the answer of ${calledName} was lost`);
+          return result;
+        };
+      const watched = {
+        ...ctx,
+        runQuery: watch(ctx.runQuery),
+        runMutation: watch(ctx.runMutation),
+        runAction: watch(ctx.runAction),
+      };
+      const run = { name, startedAt: Date.now(), endedAt: NaN };
+      runs.push(run);
+      try {
+        return await Promise.race([passStop().then(() => handler(watched, args)), killed]);
+      } finally {
+        run.endedAt = Date.now();
+      }
+    }) as never;
+  });
+}
+
+/** All that was ever scheduled, in that order. */
+export async function jobs(t: Engine) {
+  return await t.run((ctx) => ctx.db.system.query("_scheduled_functions").collect());
+}
+
+/** Cancels what is scheduled of a function and has not begun, as a person can in the dashboard; returns how many. */
+export async function cancelJobs(t: Engine, called: Exclude<Which, "any">): Promise<number> {
+  const name = getFunctionName(called);
+  const isMeant = (job: Awaited<ReturnType<typeof jobs>>[number]) =>
+    job.name === name && job.state.kind === "pending";
+  const meant = (await jobs(t)).filter(isMeant);
+  await t.run(async (ctx) => {
+    for (const { _id } of meant) await ctx.scheduler.cancel(_id);
+  });
+  return meant.length;
+}
