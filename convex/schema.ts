@@ -78,6 +78,8 @@ export default defineSchema({
     syncedNumber: v.optional(v.number()),
     /** Syncs up to this number write nothing more: they failed, were lost, or the key was set. */
     endedThrough: v.optional(v.number()),
+    /** lu.ma's calendar of the key; absent: not known. */
+    calendar: v.optional(v.object({ id: v.string(), name: v.string() })),
     /** When the queue syncs the organization next; absent: when something makes it due. */
     dueAt: v.optional(v.number()),
     /** How many syncs in a row failed in passing. */

@@ -34,10 +34,12 @@ import type * as events_views_dashboard from "../events/views/dashboard.js";
 import type * as events_views_orgPage from "../events/views/orgPage.js";
 import type * as events_views_shown from "../events/views/shown.js";
 import type * as orgs_app from "../orgs/app.js";
+import type * as orgs_createOrg from "../orgs/createOrg.js";
 import type * as orgs_lumaConfig from "../orgs/lumaConfig.js";
 import type * as orgs_lumaKey from "../orgs/lumaKey.js";
 import type * as orgs_mutations from "../orgs/mutations.js";
 import type * as orgs_queries from "../orgs/queries.js";
+import type * as orgs_syncStatus from "../orgs/syncStatus.js";
 
 import type {
   ApiFromModules,
@@ -72,10 +74,12 @@ declare const fullApi: ApiFromModules<{
   "events/views/orgPage": typeof events_views_orgPage;
   "events/views/shown": typeof events_views_shown;
   "orgs/app": typeof orgs_app;
+  "orgs/createOrg": typeof orgs_createOrg;
   "orgs/lumaConfig": typeof orgs_lumaConfig;
   "orgs/lumaKey": typeof orgs_lumaKey;
   "orgs/mutations": typeof orgs_mutations;
   "orgs/queries": typeof orgs_queries;
+  "orgs/syncStatus": typeof orgs_syncStatus;
 }>;
 
 /**

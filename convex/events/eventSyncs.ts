@@ -20,6 +20,9 @@ const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
 /** The log counts no further. */
 const MAX_COUNTED = 1_000;
 
+/** A calendar of lu.ma's. */
+export const calendar = v.object({ id: v.string(), name: v.string() });
+export type Calendar = Infer<typeof calendar>;
 type Sync = Omit<Doc<"eventSyncs">, "_creationTime">;
 
 /** @throws ConvexError when there is no such organization, or it has no key. */
@@ -68,11 +71,14 @@ export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> 
   await ctx.db.patch("eventSyncs", sync._id, { dueAt: undefined, failures: undefined });
 }
 
-/** Ends the sync that is running, if any: the key that it uses was changed. */
-export async function endRunningSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+/** For a key that was changed: ends the sync that is running with the old one, if any, and forgets whose key that was. */
+export async function forgetKey(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   const sync = await getSync(ctx, orgId);
   if (sync === null) return;
-  await ctx.db.patch("eventSyncs", sync._id, { endedThrough: sync.lastNumber });
+  await ctx.db.patch("eventSyncs", sync._id, {
+    endedThrough: sync.lastNumber,
+    calendar: undefined,
+  });
 }
 
 /**
@@ -118,6 +124,16 @@ export async function noteSuccess(ctx: MutationCtx, orgId: OrgId, syncNumber: nu
   const dueAt = wasMadeDue(sync) ? sync.dueAt : undefined;
   const fields = { syncedNumber: syncNumber, dueAt, failures: undefined };
   await ctx.db.patch("eventSyncs", sync._id, fields);
+}
+
+export async function noteCalendar(
+  ctx: MutationCtx,
+  { orgId, syncNumber }: NumberedSync,
+  calendar: Calendar,
+): Promise<void> {
+  await requireSync(ctx, orgId, syncNumber);
+  const sync = await getSync(ctx, orgId);
+  if (sync !== null) await ctx.db.patch("eventSyncs", sync._id, { calendar });
 }
 
 /**

@@ -12,7 +12,8 @@ import {
   toMirroredEvent,
 } from "./luma/mapping";
 import { ONCE, pause, PATIENT, requestJson } from "./luma/request";
-import { lumaPage, readEntry } from "./luma/wire";
+import { lumaPage, readCalendar, readEntry } from "./luma/wire";
+import { toLogItem } from "./text";
 import type { MirroredEvent } from "./validators";
 
 /** What is asked for; the server caps it at a number that it does not tell. */
@@ -137,12 +138,31 @@ export type EventAnswer =
   /** No description: it is not public, or lu.ma said nothing of a description. Empty: lu.ma has none. */
   { event: MirroredEvent; description: string | undefined } | "gone" | "nothing";
 
+/** For one thing. `deadline` is when to give up, ms since 1970. */
+type SingleRequest = { key: LumaKey; address: LumaAddress; deadline: number };
+
+/** The calendar that a key belongs to, asked for once, within 10 s; `null` when lu.ma does not say. Never throws. */
+export async function fetchLumaCalendar({
+  key,
+  address,
+  deadline,
+}: SingleRequest): Promise<{ id: string; name: string } | null> {
+  if (address.calendar === null) return null;
+  const request = { url: address.calendar, key, deadline, label: "the calendar", patience: ONCE };
+  try {
+    const calendar = readCalendar(await requestJson(request));
+    return calendar && { id: toLogItem(calendar.id), name: toLogItem(calendar.name) };
+  } catch (error) {
+    if (error instanceof SyncError) return null;
+    throw error;
+  }
+}
+
 /** Asks for one event after another, 300 ms from the start of one request to the start of the next. */
 export class EventReader {
   private lastAskedAt = -Infinity;
 
-  /** @param deadline when to give up, ms since 1970. */
-  constructor(private readonly request: { key: LumaKey; address: LumaAddress; deadline: number }) {}
+  constructor(private readonly request: SingleRequest) {}
 
   /** @throws SyncError when the time is up. */
   async pause(): Promise<void> {

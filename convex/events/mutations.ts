@@ -3,11 +3,11 @@ import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { getOrg, getOrgName, orgId, patchOrg, type OrgId } from "../orgs/app";
+import { getOrg, getOrgName, orgId, onEventsPublished, patchOrg, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
 import { eventDescription } from "./descriptions";
-import { forgetSyncs, noteSuccess, requireSync } from "./eventSyncs";
+import { calendar, forgetSyncs, noteCalendar, noteSuccess, requireSync } from "./eventSyncs";
 import { MAX_WRITE_BYTES, WriteBudget, written } from "./slowWrites";
 import { pick, upsertedEvent, type UpsertedEvent } from "./validators";
 import { atMost, Budget, within } from "./views/boundedReads";
@@ -38,24 +38,40 @@ export const upsertEvents = internalMutation({
   args: { orgId, events: v.array(upsertedEvent), syncNumber },
   returns: upsertResult,
   handler: async (ctx, { orgId, events, syncNumber }) => {
-    await requireSync(ctx, orgId, syncNumber);
+    const org = await requireSync(ctx, orgId, syncNumber);
     const result = { inserted: 0, updated: 0, unchanged: 0 };
+    const published: Id<"events">[] = [];
     const budget = new WriteBudget(syncNumber);
     for (const event of events) {
-      const outcome = await upsert(ctx, orgId, event, budget);
-      if (outcome === "left") break;
-      result[outcome] += 1;
+      const upserted = await upsert(ctx, orgId, event, budget);
+      if (upserted.outcome === "left") break;
+      result[upserted.outcome] += 1;
+      if (upserted.published) published.push(upserted.published);
+    }
+    if (org.eventsLastSynced !== undefined && published.length > 0) {
+      await publish(ctx, { orgId, eventIds: published });
     }
     const done = result.inserted + result.updated + result.unchanged;
     return { ...result, written: budget.toWritten(done) };
   },
 });
 
-async function upsert(ctx: MutationCtx, orgId: OrgId, event: UpsertedEvent, budget: WriteBudget) {
+type Upserted = {
+  outcome: "inserted" | "updated" | "unchanged" | "left";
+  /** The event, if visitors see it from now on and did not before. */
+  published?: Id<"events">;
+};
+
+async function upsert(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  event: UpsertedEvent,
+  budget: WriteBudget,
+): Promise<Upserted> {
   const stored = await findEvent(ctx, orgId, event.lumaEventId);
   const description = event.description ?? stored?.description;
   if (stored !== null && isSameEvent(stored, event) && stored.description === description) {
-    return "unchanged";
+    return { outcome: "unchanged" };
   }
   // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
   const overAt = event.endAt ?? event.startAt;
@@ -65,13 +81,23 @@ async function upsert(ctx: MutationCtx, orgId: OrgId, event: UpsertedEvent, budg
     overAt,
     syncedAt: Date.now(),
   };
-  if (!budget.spend(stored ?? fields, { ...stored, ...fields })) return "left";
-  if (stored === null) {
-    await ctx.db.insert("events", fields);
-    return "inserted";
-  }
+  if (!budget.spend(stored ?? fields, { ...stored, ...fields })) return { outcome: "left" };
+  const isPublished =
+    event.status === "listed" && stored?.status !== "listed" && overAt > Date.now();
+  const toUpserted = (outcome: "inserted" | "updated", id: Id<"events">) =>
+    isPublished ? { outcome, published: id } : { outcome };
+  if (stored === null) return toUpserted("inserted", await ctx.db.insert("events", fields));
   await ctx.db.patch("events", stored._id, fields);
-  return "updated";
+  return toUpserted("updated", stored._id);
+}
+
+/** As a plain error, which a sync takes for what it is: a write that was refused. */
+async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPublished>[1]) {
+  try {
+    await onEventsPublished(ctx, published);
+  } catch (error) {
+    throw new Error(`onEventsPublished of orgs/app.ts failed: ${String(error)}`);
+  }
 }
 
 /**
@@ -148,6 +174,16 @@ export const updateOrgSyncTimestamp = internalMutation({
     await requireSync(ctx, orgId, syncNumber);
     await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: undefined });
     if (syncNumber !== undefined) await noteSuccess(ctx, orgId, syncNumber);
+    return null;
+  },
+});
+
+/** Keeps which calendar of lu.ma's the key belongs to. */
+export const recordCalendar = internalMutation({
+  args: { orgId, calendar, syncNumber: v.number() },
+  returns: v.null(),
+  handler: async (ctx, { calendar, ...sync }) => {
+    await noteCalendar(ctx, sync, calendar);
     return null;
   },
 });

@@ -9,10 +9,17 @@ import { getConnectedOrgs } from "../orgs/queries";
 import { compareWithStored } from "./changes";
 import { repeated } from "./convexCalls";
 import { syncDescriptions } from "./descriptions";
-import { makeDue, orgWasDeleted, startedSync, type StartedSync } from "./eventSyncs";
+import {
+  makeDue,
+  orgWasDeleted,
+  startedSync,
+  type Calendar,
+  type NumberedSync,
+  type StartedSync,
+} from "./eventSyncs";
 import { SyncError, toFailure, type SyncFailure } from "./failure";
 import { checkLacking, type Window } from "./lacking";
-import { EventReader, fetchLumaEvents, type InvalidEntry } from "./lumaClient";
+import { EventReader, fetchLumaCalendar, fetchLumaEvents, type InvalidEntry } from "./lumaClient";
 import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
 import { removeEvents, writeEvents } from "./slowWrites";
@@ -143,6 +150,7 @@ async function syncOrg(
   const stamp = { ...sync, timestamp: startedAt };
   await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
 
+  const calendar = await syncCalendar(ctx, sync, { key, address, deadline });
   const step = { org, syncNumber, reader };
   const { described, note } = await syncDescriptions(ctx, step, changes.candidates);
   return {
@@ -156,12 +164,35 @@ async function syncOrg(
       described,
     },
     notes: [
+      calendar === null ? "" : `Calendar ${calendar.name} (${calendar.id}).`,
       address.isOlder ? "On lu.ma's older address: cities stand for addresses." : "",
       describeLacking(changes.lacking.length, found.length, removed),
       note,
       listSome("Invalid", invalidOnes),
     ],
   };
+}
+
+/** Which calendar the key belongs to: asked for until it is known. It fails no sync. */
+async function syncCalendar(
+  ctx: ActionCtx,
+  sync: NumberedSync,
+  request: Parameters<typeof fetchLumaCalendar>[0],
+): Promise<Calendar | null> {
+  try {
+    const { orgId } = sync;
+    const known: Calendar | null = await ctx.runQuery(internal.events.queries.getCalendar, {
+      orgId,
+    });
+    const calendar = known ?? (await fetchLumaCalendar(request));
+    if (known === null && calendar !== null) {
+      await ctx.runMutation(internal.events.mutations.recordCalendar, { ...sync, calendar });
+    }
+    return calendar;
+  } catch {
+    // Convex refused it, or a later sync has begun: the next sync asks again.
+    return null;
+  }
 }
 
 function getLumaKey(org: Org): LumaKey {

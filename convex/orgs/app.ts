@@ -1,13 +1,13 @@
 /**
- * What an app edits: how its organizations are found and shown, and to which of them the signed-in person belongs. Only
- * this folder names their tables.
+ * The contract between the app and the module, and the one file that an app edits: how its organizations are found and
+ * shown, to which of them the signed-in person belongs, and what happens when events are published.
  */
 import { ConvexError, v, type Infer } from "convex/values";
 import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { toHttpUrl, toLogItem } from "../events/text";
-import { Budget, within } from "../events/views/boundedReads";
+import { atMost, Budget, within } from "../events/views/boundedReads";
 import schema from "../schema";
 
 export type OrgId = Id<"organizations">;
@@ -18,12 +18,12 @@ export const orgDocument = schema.tables.organizations.validator.extend({
   _creationTime: v.number(),
 });
 
-/** What messages call an organization. */
+/** What messages and logs call an organization: on one line, for administrators. */
 export function getOrgName(org: Org): string {
   return toLogItem(org.name);
 }
 
-/** What visitors are shown of an organization beside its events. */
+/** What visitors are shown of an organization beside its events: the fields that your pages need of it, none secret. */
 export const shownOrg = v.object({
   _id: orgId,
   name: v.string(),
@@ -32,11 +32,16 @@ export const shownOrg = v.object({
 });
 export type ShownOrg = Infer<typeof shownOrg>;
 
-export function toShownOrg(org: Org): ShownOrg {
+/**
+ * Fills in `shownOrg`. Called once for each organization of a dashboard, within its query. A logo in Convex's storage:
+ * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
+ */
+export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg> {
   // Each event on a dashboard carries its organization: a logo in a `data:` URL would be sent hundreds of times.
   return { _id: org._id, name: org.name, slug: org.slug, logoUrl: toHttpUrl(org.logoUrl) };
 }
 
+/** Looks an organization up; `null` for one that does not exist. */
 export async function getOrg(ctx: QueryCtx, id: OrgId): Promise<Org | null> {
   return await ctx.db.get("organizations", id);
 }
@@ -58,6 +63,7 @@ export type LumaFields = Pick<
   "lumaCalendarUrl" | "lumaApiKey" | "eventsLastSynced" | "eventsSyncError"
 >;
 
+/** Writes only the fields that it is given; `undefined` clears one. */
 export async function patchOrg(ctx: MutationCtx, id: OrgId, fields: Partial<LumaFields>) {
   await ctx.db.patch("organizations", id, fields);
 }
@@ -76,10 +82,11 @@ const MAX_MEMBERSHIPS = 50;
 export type OwnMembership = { orgId: OrgId; role: "admin" | "member" };
 
 /**
- * The organizations that the signed-in person belongs to, at most 50; `null` for nobody. A membership counts when its
- * `userId` is the identity's subject (Clerk, Auth0) or the part before its `|` (Convex Auth: `userId|sessionId`).
+ * The organizations that the signed-in person belongs to, at most 50; `null` for nobody. In `orgMemberships`, a `userId`
+ * is the identity's subject or, where this deployment issued the token, the part of it before a `|`: Convex Auth has
+ * `userId|sessionId` there.
  *
- * @param budget bounds what a dashboard reads; only documents of many kilobytes need it.
+ * @param budget what may be read of large membership documents, by a query that reads more than them.
  */
 export async function getOwnMemberships(
   ctx: QueryCtx,
@@ -87,15 +94,29 @@ export async function getOwnMemberships(
 ): Promise<OwnMembership[] | null> {
   const identity = await ctx.auth.getUserIdentity();
   if (identity === null) return null;
-  const userIds = new Set([identity.subject, identity.subject.replace(/\|.*/s, "")]);
+  const { subject, issuer } = identity;
+  // Of another issuer's subjects, nobody knows what the part before a "|" says.
+  const isOwn = issuer === process.env["CONVEX_SITE_URL"];
+  const userId = isOwn ? subject.replace(/\|[^]*/, "") : subject;
+  const memberships = ctx.db
+    .query("orgMemberships")
+    .withIndex("by_user", (q) => q.eq("userId", userId));
   const own: OwnMembership[] = [];
-  for (const userId of userIds) {
-    const memberships = ctx.db
-      .query("orgMemberships")
-      .withIndex("by_user", (q) => q.eq("userId", userId));
-    for await (const membership of within(budget, memberships)) {
-      if (own.push(membership) === MAX_MEMBERSHIPS) return own;
-    }
+  for await (const { orgId, role } of within(budget, atMost(MAX_MEMBERSHIPS, memberships))) {
+    own.push({ orgId, role });
   }
   return own;
 }
+
+type OnEventsPublished = (
+  ctx: MutationCtx,
+  published: { orgId: OrgId; eventIds: Id<"events">[] },
+) => Promise<void>;
+
+/**
+ * Called when events that are not over become visible to visitors, in the transaction that writes them: new ones, and
+ * ones that were hidden or removed before. Not before the organization's first sync has ended, so that connecting a
+ * calendar notifies nobody. At most 100 events a call. For notifications and feeds: what is scheduled here runs once, if
+ * the events are written. If it throws, they are not: the sync tries again, and its error names this function.
+ */
+export const onEventsPublished: OnEventsPublished = async () => {};

@@ -3,7 +3,7 @@ import { ConvexError } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import { parseUrl, toHttpUrl } from "../events/text";
 import {
-  endRunningSync,
+  forgetKey,
   getRequestTime,
   leaveQueue,
   makeDue,
@@ -50,7 +50,7 @@ export async function configureLuma(
     if (parsed !== null && "problem" in parsed) throw refuse(parsed.problem);
     fields.lumaApiKey = lumaApiKey?.trim();
     fields.eventsSyncError = undefined;
-    await endRunningSync(ctx, orgId);
+    await forgetKey(ctx, orgId);
     if (lumaApiKey === null) await leaveQueue(ctx, orgId);
     else await makeDue(ctx, orgId, Date.now());
     await wakeQueue(ctx);

@@ -20,8 +20,9 @@ export function hasLumaKey(org: KeyField): boolean {
   return org.lumaApiKey !== undefined && org.lumaApiKey.trim() !== "";
 }
 
-/** `env:NAME`, or that the key itself is stored; never the key. */
+/** `env:NAME`, or that the key itself is stored, or that there is none; never the key. */
 export function describeLumaKey({ lumaApiKey = "" }: KeyField): string {
+  if (lumaApiKey.trim() === "") return "no key";
   const parsed = parseLumaKey(lumaApiKey);
   return "variable" in parsed ? `${ENV_PREFIX}${parsed.variable}` : "a stored key";
 }

@@ -1,8 +1,7 @@
-/** Connecting an organization to its lu.ma calendar, and creating one, for administrators. */
-import { ConvexError, v } from "convex/values";
+/** Connecting an organization to its lu.ma calendar, for administrators. */
+import { v } from "convex/values";
 import { internalMutation } from "../_generated/server";
-import { toHttpUrl } from "../events/text";
-import { getOrgName, orgId } from "./app";
+import { orgId } from "./app";
 import { configureLuma } from "./lumaConfig";
 
 /**
@@ -21,39 +20,5 @@ export const setLumaConfig = internalMutation({
   handler: async (ctx, { orgId, ...config }) => {
     await configureLuma(ctx, orgId, config);
     return null;
-  },
-});
-
-/**
- * Creates an organization, not yet connected to lu.ma, and returns its id. For apps that have no such mutation yet:
- * delete it from an app whose organizations need other fields.
- *
- * @throws ConvexError when the name is empty, the slug is empty or taken, or the logo is no http(s) URL of at most 2,000
- * characters.
- */
-export const createOrg = internalMutation({
-  args: { name: v.string(), slug: v.optional(v.string()), logoUrl: v.optional(v.string()) },
-  returns: orgId,
-  handler: async (ctx, args) => {
-    const name = args.name.trim();
-    const slug = args.slug?.trim();
-    const logoUrl = toHttpUrl(args.logoUrl);
-    if (name === "") throw new ConvexError("An organization needs a name.");
-    if (slug === "") throw new ConvexError("The slug is empty: give one, or leave it out.");
-    if (args.logoUrl !== undefined && logoUrl === undefined) {
-      throw new ConvexError("The logo must be an http(s) URL of at most 2,000 characters.");
-    }
-    if (slug !== undefined) {
-      const taken = await ctx.db
-        .query("organizations")
-        .withIndex("by_slug", (q) => q.eq("slug", slug))
-        .first();
-      if (taken !== null) {
-        throw new ConvexError(
-          `The slug "${slug}" is taken by the organization "${getOrgName(taken)}": choose another.`,
-        );
-      }
-    }
-    return await ctx.db.insert("organizations", { name, slug, logoUrl });
   },
 });

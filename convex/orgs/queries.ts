@@ -1,11 +1,10 @@
 /** Organizations, for the sync and for administrators. */
 import { v } from "convex/values";
 import { internalQuery, type QueryCtx } from "../_generated/server";
-import { getSync } from "../events/eventSyncs";
-import { getQueue } from "../events/queue";
 import { pick } from "../events/validators";
-import { getOrg, getOrgName, orgDocument, orgId, paginateOrgsWithKey } from "./app";
-import { describeLumaKey, hasLumaKey } from "./lumaKey";
+import { getOrg, orgDocument, orgId, paginateOrgsWithKey } from "./app";
+import { hasLumaKey } from "./lumaKey";
+import { syncStatus, toSyncStatus } from "./syncStatus";
 
 const STATUS_PAGE_ORGS = 100;
 /** An app may keep much on an organization. */
@@ -35,44 +34,19 @@ export const getById = internalQuery({
 });
 
 /**
- * How the syncs stand: a page of the organizations that have a key (100 unless `numItems` says otherwise), each with the
- * variable that it is read from, when the last successful sync began, why the last one failed, and when the queue syncs
- * it next, rests included (`null`: not before something makes it due). Times in ISO 8601, UTC. Never the key.
+ * How the syncs stand, of a page of the organizations that have a key (100 unless `numItems` says otherwise): see
+ * syncStatus.ts.
  */
 export const getSyncStatus = internalQuery({
   args: { cursor: v.optional(v.union(v.string(), v.null())), numItems: v.optional(v.number()) },
   returns: v.object({
-    page: v.array(
-      v.object({
-        orgId,
-        name: v.string(),
-        connectedBy: v.string(),
-        lastSyncedAt: v.union(v.string(), v.null()),
-        error: v.union(v.string(), v.null()),
-        nextSyncAt: v.union(v.string(), v.null()),
-      }),
-    ),
+    page: v.array(syncStatus),
     isDone: v.boolean(),
     continueCursor: v.string(),
   }),
   handler: async (ctx, { cursor = null, numItems = STATUS_PAGE_ORGS }) => {
     const { page, isDone, continueCursor } = await getConnectedOrgs(ctx, { cursor, numItems });
-    const { restsUntil } = await getQueue(ctx);
-    const statuses = page.map(async (org) => {
-      const sync = await getSync(ctx, org._id);
-      return {
-        orgId: org._id,
-        name: getOrgName(org),
-        connectedBy: describeLumaKey(org),
-        lastSyncedAt: toIso(org.eventsLastSynced),
-        error: org.eventsSyncError ?? null,
-        nextSyncAt: toIso(sync?.dueAt && Math.max(sync.dueAt, restsUntil)),
-      };
-    });
-    return { page: await Promise.all(statuses), isDone, continueCursor };
+    const statuses = await Promise.all(page.map((org) => toSyncStatus(ctx, org)));
+    return { page: statuses, isDone, continueCursor };
   },
 });
-
-function toIso(ms: number | undefined): string | null {
-  return ms === undefined ? null : new Date(ms).toISOString();
-}

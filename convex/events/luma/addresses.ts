@@ -13,14 +13,26 @@ const LISTS = [
 
 /** The two generations of the API, by the ends of their paths. */
 const GENERATIONS = [
-  { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id", isOlder: false },
-  { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id", isOlder: true },
+  {
+    list: "/calendars/events/list",
+    event: "/events/get",
+    idParameter: "event_id",
+    calendar: "/calendars/get",
+  },
+  {
+    list: "/calendar/list-events",
+    event: "/event/get",
+    idParameter: "api_id",
+    calendar: null,
+  },
 ];
 
 export type LumaAddress = {
   list: URL;
   event: URL;
   idParameter: string;
+  /** The calendar of the key; of the older generation, none is known. */
+  calendar: URL | null;
   /** The older generation, which never says who may see an address. */
   isOlder: boolean;
 };
@@ -50,9 +62,16 @@ function toAddress(text: string): LumaAddress | undefined {
   if (!["http:", "https:"].includes(list.protocol)) return undefined;
   const generation = GENERATIONS.find((one) => list.pathname.endsWith(one.list));
   if (generation === undefined) return undefined;
-  const path = list.pathname.slice(0, -generation.list.length) + generation.event;
-  const event = new URL(`${list.origin}${path}${list.search}`);
-  return { list, event, idParameter: generation.idParameter, isOlder: generation.isOlder };
+  const base = list.pathname.slice(0, -generation.list.length);
+  const beside = (path: string) => new URL(`${list.origin}${base}${path}${list.search}`);
+  const { event, idParameter, calendar } = generation;
+  return {
+    list,
+    event: beside(event),
+    idParameter,
+    calendar: calendar === null ? null : beside(calendar),
+    isOlder: calendar === null,
+  };
 }
 
 /** One page of the list. `after` and `before` in ms since 1970, UTC. */

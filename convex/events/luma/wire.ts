@@ -97,17 +97,28 @@ export type ReadEntry = { audiences: Audience[] } & (
 /** Never throws. */
 export function readEntry(entry: unknown): ReadEntry {
   const wrapper = isRecord(entry) ? entry : {};
-  const fields = isRecord(wrapper.event) ? wrapper.event : wrapper;
+  const fields = isRecord(wrapper["event"]) ? wrapper["event"] : wrapper;
   const audiences = [...new Set([fields, wrapper])];
   const { data, error } = lumaEvent.safeParse(fields);
   if (data === undefined) {
-    const id = lumaId.parse(fields.id) ?? lumaId.parse(fields.api_id) ?? null;
+    const id = lumaId.parse(fields["id"]) ?? lumaId.parse(fields["api_id"]) ?? null;
     return { audiences, id, reason: id === null ? NO_ID : explain(error) };
   }
   const { api_id, ...event } = data;
   const id = event.id ?? api_id;
   if (id === undefined) return { audiences, id: null, reason: NO_ID };
   return { audiences, event: { ...event, id } };
+}
+
+/** The calendar of a key: bare, or wrapped in `calendar`; its id is `api_id` in older answers. */
+const lumaCalendar = z.object({ id: lumaId, api_id: lumaId, name: z.string() });
+
+/** `null` for an answer that is no calendar. Never throws. */
+export function readCalendar(json: unknown): { id: string; name: string } | null {
+  const wrapper = isRecord(json) ? json : {};
+  const { data } = lumaCalendar.safeParse(wrapper["calendar"] ?? wrapper);
+  const id = data?.id ?? data?.api_id;
+  return data && id !== undefined ? { id, name: data.name } : null;
 }
 
 const NO_ID = "no readable id";

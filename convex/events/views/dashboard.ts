@@ -60,7 +60,7 @@ function toLookup(ctx: QueryCtx, budget: Budget): Lookup {
     if (shown === undefined) {
       const org = budget.isSpent ? null : await getOrg(ctx, orgId);
       if (org !== null) budget.spend(org);
-      shown = org && toShownOrg(org);
+      shown = org && (await toShownOrg(ctx, org));
       known.set(orgId, shown);
     }
     return shown;

@@ -1,0 +1,38 @@
+/** Creating an organization: only for apps that have none yet. An app with organizations does not copy this file. */
+import { ConvexError, v } from "convex/values";
+import { internalMutation } from "../_generated/server";
+import { toHttpUrl } from "../events/text";
+import { getOrgName, orgId } from "./app";
+
+/**
+ * Creates an organization, not yet connected to lu.ma, and returns its id.
+ *
+ * @throws ConvexError when the name is empty, the slug is empty or taken, or the logo is no http(s) URL of at most 2,000
+ * characters.
+ */
+export const createOrg = internalMutation({
+  args: { name: v.string(), slug: v.optional(v.string()), logoUrl: v.optional(v.string()) },
+  returns: orgId,
+  handler: async (ctx, args) => {
+    const name = args.name.trim();
+    const slug = args.slug?.trim();
+    const logoUrl = toHttpUrl(args.logoUrl);
+    if (name === "") throw new ConvexError("An organization needs a name.");
+    if (slug === "") throw new ConvexError("The slug is empty: give one, or leave it out.");
+    if (args.logoUrl !== undefined && logoUrl === undefined) {
+      throw new ConvexError("The logo must be an http(s) URL of at most 2,000 characters.");
+    }
+    if (slug !== undefined) {
+      const taken = await ctx.db
+        .query("organizations")
+        .withIndex("by_slug", (q) => q.eq("slug", slug))
+        .first();
+      if (taken !== null) {
+        throw new ConvexError(
+          `The slug "${slug}" is taken by the organization "${getOrgName(taken)}": choose another.`,
+        );
+      }
+    }
+    return await ctx.db.insert("organizations", { name, slug, logoUrl });
+  },
+});
