@@ -2,7 +2,7 @@
  * The last step of a sync: asks lu.ma for the descriptions of some events, one by one, because its lists have none since
  * July 2026, and writes those that differ. It never fails a sync.
  */
-import { ConvexError, getConvexSize, v, type Infer } from "convex/values";
+import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
 import type { ActionCtx } from "../_generated/server";
@@ -13,8 +13,6 @@ import { writeSlowly } from "./slowWrites";
 
 /** A sync: a key has 200 requests a minute for all who use it. */
 const MAX_ASKED_FOR = 100;
-/** Of descriptions that wait to be written together. */
-const MAX_BATCH_BYTES = 256 * 1024;
 
 /** Without a description: it was asked for and could not be fetched. */
 export const eventDescription = v.object({
@@ -41,59 +39,51 @@ export function selectCandidates(candidates: Candidate[], now: number): Candidat
     .slice(0, MAX_ASKED_FOR);
 }
 
-/** How many descriptions were new, changed or cleared, and a sentence for the log. */
+/**
+ * How many descriptions were new, changed or cleared, and a sentence for the log.
+ *
+ * @param until when to give up writing, ms since 1970.
+ */
 export async function syncDescriptions(
   ctx: ActionCtx,
-  { org, syncNumber, reader }: { org: Org; syncNumber: number; reader: EventReader },
+  { org, syncNumber, reader, until }: DescriptionSync,
   candidates: Candidate[],
 ): Promise<{ described: number; note: string }> {
-  let batch: EventDescription[] = [];
-  let batchBytes = 0;
-  let described = 0;
-  const writeBatch = async () => {
-    const descriptions = batch;
-    batch = [];
-    batchBytes = 0;
-    const writes = writeSlowly(descriptions, (descriptions) => {
-      const args = { orgId: org._id, descriptions, syncNumber };
-      return ctx.runMutation(internal.events.mutations.describeEvents, args);
-    });
-    for await (const result of writes) described += result.described;
-  };
-
-  const add = async (asked: EventDescription) => {
-    const bytes = getConvexSize(asked.description ?? "");
-    if (batchBytes + bytes > MAX_BATCH_BYTES) await writeBatch();
-    batch.push(asked);
-    batchBytes += bytes;
-  };
-
+  const toWrite: EventDescription[] = [];
   let askedFor = 0;
+  let described = 0;
   let end = candidates.length === MAX_ASKED_FOR ? "the most in one sync" : "all there are";
   try {
     for (const { lumaEventId, description: stored } of candidates) {
       await reader.pause();
       askedFor += 1;
       // Whatever comes of it, it counts as asked for, or it would keep those waiting that never were.
-      const asked: EventDescription = { lumaEventId };
+      let description: string | undefined;
       try {
         const answer = await reader.fetchEvent(lumaEventId, "description");
-        if (typeof answer === "object") asked.description = answer.description;
+        if (typeof answer === "object") description = answer.description;
       } finally {
-        if (stored === undefined || (asked.description ?? stored) !== stored) await add(asked);
+        const isNews = stored === undefined || (description ?? stored) !== stored;
+        if (isNews) toWrite.push({ lumaEventId, description });
       }
     }
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
   }
   try {
-    await writeBatch();
+    const results = await writeSlowly(toWrite, until, (descriptions) => {
+      const args = { orgId: org._id, descriptions, syncNumber };
+      return ctx.runMutation(internal.events.mutations.describeEvents, args);
+    });
+    described = results.reduce((sum, result) => sum + result.described, 0);
   } catch (error) {
     end = `ended by ${explainEnd(error, org)}`;
   }
   const note = `Descriptions: ${askedFor} asked for, ${end.replace(/\.$/, "")}.`;
   return { described, note };
 }
+
+type DescriptionSync = { org: Org; syncNumber: number; reader: EventReader; until: number };
 
 function explainEnd(error: unknown, org: Org): string {
   if (error instanceof SyncError) return error.message;

@@ -15,10 +15,6 @@ import type { SyncFailure } from "./failure";
 const COMES_BACK_AFTER_MS = milliseconds({ minutes: 30 });
 /** From the end of a sync that failed in passing, for the first time and on; then it waits for the next morning. */
 const RETRY_AFTER_MS = [0.5, 1, 2, 4, 8].map((hours) => milliseconds({ hours }));
-/** From the start of a sync to the next one that an app requests: its button cannot use up a key's 200 requests a minute. */
-const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
-/** The log counts no further. */
-const MAX_COUNTED = 1_000;
 
 /** A calendar of lu.ma's. */
 export const calendar = v.object({ id: v.string(), name: v.string() });
@@ -36,6 +32,8 @@ export async function requireConnected(ctx: QueryCtx, orgId: OrgId): Promise<Org
 
 export const startedSync = v.object({ syncNumber: v.number(), startedAt: v.number() });
 export type StartedSync = Infer<typeof startedSync>;
+
+export type DueSync = Doc<"eventSyncs"> & { dueAt: number };
 
 /** One sync of one organization. */
 export type NumberedSync = { orgId: OrgId; syncNumber: number };
@@ -58,27 +56,17 @@ export async function makeDue(ctx: MutationCtx, orgId: OrgId, at: number): Promi
   await ctx.db.patch("eventSyncs", sync._id, { dueAt, failures: undefined });
 }
 
-/** When a sync may be requested: now, or 5 minutes after the start of the last one. */
-export async function getRequestTime(ctx: QueryCtx, orgId: OrgId): Promise<number> {
-  const sync = await getSync(ctx, orgId);
-  return Math.max(Date.now(), (sync?.startedAt ?? -Infinity) + REQUEST_PAUSE_MS);
-}
-
 /** For an organization that was deleted or disconnected. */
 export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  const sync = await getSync(ctx, orgId);
-  if (sync === null) return;
-  await ctx.db.patch("eventSyncs", sync._id, { dueAt: undefined, failures: undefined });
+  await patchSync(ctx, orgId, () => ({ dueAt: undefined, failures: undefined }));
 }
 
 /** For a key that was changed: ends the sync that is running with the old one, if any, and forgets whose key that was. */
 export async function forgetKey(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  const sync = await getSync(ctx, orgId);
-  if (sync === null) return;
-  await ctx.db.patch("eventSyncs", sync._id, {
-    endedThrough: sync.lastNumber,
+  await patchSync(ctx, orgId, ({ lastNumber }) => ({
+    endedThrough: lastNumber,
     calendar: undefined,
-  });
+  }));
 }
 
 /**
@@ -117,23 +105,24 @@ function ended(message: string): ConvexError<SyncFailure> {
   return new ConvexError<SyncFailure>({ message, kind: "ended" });
 }
 
-/** Notes that a sync succeeded: its organization leaves the queue, unless something else made it due meanwhile. */
+/**
+ * Notes that a sync succeeded: its organization leaves the queue, unless something else made it due meanwhile.
+ *
+ * @returns lu.ma's calendar of the key, where it is known.
+ */
 export async function noteSuccess(ctx: MutationCtx, orgId: OrgId, syncNumber: number) {
-  const sync = await getSync(ctx, orgId);
-  if (sync === null) return;
-  const dueAt = wasMadeDue(sync) ? sync.dueAt : undefined;
-  const fields = { syncedNumber: syncNumber, dueAt, failures: undefined };
-  await ctx.db.patch("eventSyncs", sync._id, fields);
+  const sync = await patchSync(ctx, orgId, (sync) => ({
+    syncedNumber: syncNumber,
+    dueAt: wasMadeDue(sync) ? sync.dueAt : undefined,
+    failures: undefined,
+  }));
+  return sync?.calendar;
 }
 
-export async function noteCalendar(
-  ctx: MutationCtx,
-  { orgId, syncNumber }: NumberedSync,
-  calendar: Calendar,
-): Promise<void> {
-  await requireSync(ctx, orgId, syncNumber);
-  const sync = await getSync(ctx, orgId);
-  if (sync !== null) await ctx.db.patch("eventSyncs", sync._id, { calendar });
+/** Keeps which calendar of lu.ma's the key belongs to. */
+export async function noteCalendar(ctx: MutationCtx, sync: NumberedSync, calendar: Calendar) {
+  await requireSync(ctx, sync.orgId, sync.syncNumber);
+  await patchSync(ctx, sync.orgId, () => ({ calendar }));
 }
 
 /**
@@ -181,33 +170,13 @@ function wasMadeDue({ startedAt, dueAt }: Sync): boolean {
   return dueAt !== undefined && dueAt !== (startedAt ?? 0) + COMES_BACK_AFTER_MS;
 }
 
-export type DueSync = Sync & { dueAt: number };
-
-/** The organization that became due first, or will. */
-export async function getFirstDue(ctx: QueryCtx): Promise<DueSync | null> {
-  const [first] = await getDueUntil(ctx, Infinity, 1);
-  return first ?? null;
-}
-
-/** Those that are due now, for the log: the first 1,000. */
-export async function getDue(ctx: QueryCtx): Promise<DueSync[]> {
-  return await getDueUntil(ctx, Date.now(), MAX_COUNTED);
-}
-
-/** Those of the first 1,000 due ones that failed in passing, the soonest first. */
-export async function getToRetry(ctx: QueryCtx): Promise<DueSync[]> {
-  const due = await getDueUntil(ctx, Infinity, MAX_COUNTED);
-  return due.filter(({ failures }) => failures !== undefined);
-}
-
-async function getDueUntil(ctx: QueryCtx, until: number, limit: number): Promise<DueSync[]> {
-  const syncs = await ctx.db
+/** Organizations that are due, or will be by `until` (ms since 1970), in the order in which they become due. */
+export async function getDue(ctx: QueryCtx, until: number, limit: number): Promise<DueSync[]> {
+  const due = await ctx.db
     .query("eventSyncs")
     .withIndex("by_due", (q) => q.gt("dueAt", undefined).lte("dueAt", until))
     .take(limit);
-  return syncs.flatMap((sync) =>
-    sync.dueAt === undefined ? [] : [{ ...sync, dueAt: sync.dueAt }],
-  );
+  return due as DueSync[];
 }
 
 /** For an organization whose events are deleted for good. */
@@ -221,6 +190,16 @@ export async function getSync(ctx: QueryCtx, orgId: OrgId): Promise<Sync | null>
     .query("eventSyncs")
     .withIndex("by_org", (q) => q.eq("orgId", orgId))
     .unique();
+}
+
+async function patchSync(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  toFields: (sync: Sync) => Partial<Sync>,
+): Promise<Sync | null> {
+  const sync = await getSync(ctx, orgId);
+  if (sync !== null) await ctx.db.patch("eventSyncs", sync._id, toFields(sync));
+  return sync;
 }
 
 async function getOrCreateSync(ctx: MutationCtx, orgId: OrgId): Promise<Sync> {

@@ -9,8 +9,8 @@ import { isSameEvent } from "./changes";
 import { eventDescription } from "./descriptions";
 import { calendar, forgetSyncs, noteCalendar, noteSuccess, requireSync } from "./eventSyncs";
 import { MAX_WRITE_BYTES, WriteBudget, written } from "./slowWrites";
-import { pick, upsertedEvent, type UpsertedEvent } from "./validators";
-import { atMost, Budget, within } from "./views/boundedReads";
+import { pick, upsertedEvent } from "./validators";
+import { Budget, within } from "./views/boundedReads";
 
 /**
  * The number of the sync that writes, from eventSyncs.ts. With it, nothing is written once that sync is ended or overtaken
@@ -39,57 +39,34 @@ export const upsertEvents = internalMutation({
   returns: upsertResult,
   handler: async (ctx, { orgId, events, syncNumber }) => {
     const org = await requireSync(ctx, orgId, syncNumber);
-    const result = { inserted: 0, updated: 0, unchanged: 0 };
+    const counts = { inserted: 0, updated: 0, unchanged: 0 };
     const published: Id<"events">[] = [];
     const budget = new WriteBudget(syncNumber);
     for (const event of events) {
-      const upserted = await upsert(ctx, orgId, event, budget);
-      if (upserted.outcome === "left") break;
-      result[upserted.outcome] += 1;
-      if (upserted.published) published.push(upserted.published);
+      const stored = await findEvent(ctx, orgId, event.lumaEventId);
+      const description = event.description ?? stored?.description;
+      if (stored && isSameEvent(stored, event) && stored.description === description) {
+        counts.unchanged += 1;
+        continue;
+      }
+      // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
+      const mirrored = pick(upsertedEvent, { ...event, description });
+      const overAt = event.endAt ?? event.startAt;
+      const fields = { ...mirrored, orgId, overAt, syncedAt: Date.now() };
+      if (!budget.spend(stored ?? fields, { ...stored, ...fields })) break;
+      const id = stored?._id ?? (await ctx.db.insert("events", fields));
+      if (stored) await ctx.db.patch("events", id, fields);
+      counts[stored ? "updated" : "inserted"] += 1;
+      const isNew = event.status === "listed" && stored?.status !== "listed";
+      if (isNew && overAt > Date.now()) published.push(id);
     }
     if (org.eventsLastSynced !== undefined && published.length > 0) {
       await publish(ctx, { orgId, eventIds: published });
     }
-    const done = result.inserted + result.updated + result.unchanged;
-    return { ...result, written: budget.toWritten(done) };
+    const done = counts.inserted + counts.updated + counts.unchanged;
+    return { ...counts, written: budget.toWritten(done) };
   },
 });
-
-type Upserted = {
-  outcome: "inserted" | "updated" | "unchanged" | "left";
-  /** The event, if visitors see it from now on and did not before. */
-  published?: Id<"events">;
-};
-
-async function upsert(
-  ctx: MutationCtx,
-  orgId: OrgId,
-  event: UpsertedEvent,
-  budget: WriteBudget,
-): Promise<Upserted> {
-  const stored = await findEvent(ctx, orgId, event.lumaEventId);
-  const description = event.description ?? stored?.description;
-  if (stored !== null && isSameEvent(stored, event) && stored.description === description) {
-    return { outcome: "unchanged" };
-  }
-  // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
-  const overAt = event.endAt ?? event.startAt;
-  const fields = {
-    ...pick(upsertedEvent, { ...event, description }),
-    orgId,
-    overAt,
-    syncedAt: Date.now(),
-  };
-  if (!budget.spend(stored ?? fields, { ...stored, ...fields })) return { outcome: "left" };
-  const isPublished =
-    event.status === "listed" && stored?.status !== "listed" && overAt > Date.now();
-  const toUpserted = (outcome: "inserted" | "updated", id: Id<"events">) =>
-    isPublished ? { outcome, published: id } : { outcome };
-  if (stored === null) return toUpserted("inserted", await ctx.db.insert("events", fields));
-  await ctx.db.patch("events", stored._id, fields);
-  return toUpserted("updated", stored._id);
-}
 
 /** As a plain error, which a sync takes for what it is: a write that was refused. */
 async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPublished>[1]) {
@@ -165,16 +142,17 @@ async function findEvent(ctx: QueryCtx, orgId: OrgId, lumaEventId: string) {
  * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error; the sync has
  * succeeded, whatever becomes of its action.
  *
+ * @returns lu.ma's calendar of the key, where it is known.
  * @throws ConvexError when there is no such organization.
  */
 export const updateOrgSyncTimestamp = internalMutation({
   args: { orgId, timestamp: v.number(), syncNumber },
-  returns: v.null(),
+  returns: v.union(calendar, v.null()),
   handler: async (ctx, { orgId, timestamp, syncNumber }) => {
     await requireSync(ctx, orgId, syncNumber);
     await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: undefined });
-    if (syncNumber !== undefined) await noteSuccess(ctx, orgId, syncNumber);
-    return null;
+    if (syncNumber === undefined) return null;
+    return (await noteSuccess(ctx, orgId, syncNumber)) ?? null;
   },
 });
 
@@ -213,7 +191,7 @@ export const deleteOrgEvents = internalMutation({
     }
     const events = () => ctx.db.query("events").withIndex("by_org", (q) => q.eq("orgId", orgId));
     const batch: Id<"events">[] = [];
-    const first = atMost(MAX_DELETED, within(new Budget(MAX_WRITE_BYTES), events()));
+    const first = within(new Budget(MAX_WRITE_BYTES), events(), MAX_DELETED);
     for await (const event of first) batch.push(event._id);
     for (const eventId of batch) await ctx.db.delete("events", eventId);
     if ((await events().first()) === null) await forgetSyncs(ctx, orgId);

@@ -3,7 +3,6 @@ import { v } from "convex/values";
 import { internalQuery, query } from "../_generated/server";
 import { getOrgName, orgId } from "../orgs/app";
 import { getConnectedOrgs } from "../orgs/queries";
-import { calendar, getSync } from "./eventSyncs";
 import { readDashboard } from "./views/dashboard";
 import { readOrgPage } from "./views/orgPage";
 import { dashboard, orgPage } from "./views/shown";
@@ -60,13 +59,6 @@ export const getOrgsWithLumaConfig = internalQuery({
     const orgs = page.map((org) => ({ _id: org._id, name: getOrgName(org) }));
     return { page: orgs, isDone, continueCursor };
   },
-});
-
-/** lu.ma's calendar of an organization's key; `null` when it is not known. */
-export const getCalendar = internalQuery({
-  args: { orgId },
-  returns: v.union(calendar, v.null()),
-  handler: async (ctx, { orgId }) => (await getSync(ctx, orgId))?.calendar ?? null,
 });
 
 /** A page of an organization's stored events that were over at `overAfter` (ms) or later, removed ones included. */

@@ -12,8 +12,6 @@ import { getOrg, orgId, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import {
   getDue,
-  getFirstDue,
-  getToRetry,
   leaveQueue,
   noteFailure,
   requireConnected,
@@ -32,6 +30,9 @@ const LOST_AFTER_MS = milliseconds({ minutes: 12 });
 const OUTAGE_ORGS = 5;
 const REST_MS = milliseconds({ minutes: 30 });
 
+/** The log counts no further. */
+const MAX_COUNTED = 1_000;
+
 type Queue = WithOptionalSystemFields<Doc<"eventSyncQueue">>;
 
 const numberedSync = { orgId, syncNumber: v.number() };
@@ -48,8 +49,8 @@ export const takeNext = internalMutation({
   handler: async (ctx) => {
     // What was scheduled next is this call, and may look as if it were still to come.
     const queue: Queue = { ...(await getQueue(ctx)), next: undefined };
-    const first = await getFirstDue(ctx);
-    const isTime = first !== null && Math.max(first.dueAt, queue.restsUntil) <= Date.now();
+    const [first] = await getDue(ctx, Infinity, 1);
+    const isTime = first !== undefined && Math.max(first.dueAt, queue.restsUntil) <= Date.now();
     if (isTime && queue.current === undefined) {
       const org = await getOrg(ctx, first.orgId);
       if (org !== null && hasLumaKey(org)) queue.current = await take(ctx, first.orgId);
@@ -140,7 +141,7 @@ async function goOn(
   const restsUntil = Date.now() + (isOutage ? REST_MS : ORG_PAUSE_MS);
   if (isOutage) {
     console.error(
-      `lu.ma sync queue: lu.ma served none of the last ${OUTAGE_ORGS} organizations. ${(await getDue(ctx)).length} are due, ` +
+      `lu.ma sync queue: lu.ma served none of the last ${OUTAGE_ORGS} organizations. ${(await getDue(ctx, Date.now(), MAX_COUNTED)).length} are due, ` +
         `and the queue rests until ${toIso(restsUntil)}. The last one: ${outcome.message}`,
     );
   }
@@ -196,11 +197,11 @@ async function withCheck(
 
 async function scheduleNext(ctx: MutationCtx, queue: Queue): Promise<Partial<Queue>> {
   const now = Date.now();
-  const first = await getFirstDue(ctx);
-  const isEmpty = first === null || first.dueAt > now;
+  const [first] = await getDue(ctx, Infinity, 1);
+  const isEmpty = first === undefined || first.dueAt > now;
   if (isEmpty && queue.synced + queue.failed > 0) await logEmpty(ctx, queue);
   const sums = isEmpty ? { synced: 0, failed: 0 } : {};
-  if (first === null) return sums;
+  if (first === undefined) return sums;
   const at = Math.max(first.dueAt, queue.restsUntil, now);
   const { next } = queue;
   if (next !== undefined && next.at <= at && (await isPending(ctx, next.id))) return sums;
@@ -210,7 +211,8 @@ async function scheduleNext(ctx: MutationCtx, queue: Queue): Promise<Partial<Que
 }
 
 async function logEmpty(ctx: QueryCtx, { synced, failed }: Queue): Promise<void> {
-  const [first, ...others] = await getToRetry(ctx);
+  const due = await getDue(ctx, Infinity, MAX_COUNTED);
+  const [first, ...others] = due.filter(({ failures }) => failures !== undefined);
   const again = first
     ? `${others.length + 1} will be tried again, the first at ${toIso(first.dueAt)}`
     : "none will be tried again";

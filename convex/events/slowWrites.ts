@@ -1,19 +1,16 @@
-/** Writes a sync's events slowly: a mutation writes 1 MiB, and the next one waits as long as that takes at 1 MiB a second. */
-import { getDocumentSize, v, type Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import type { Id } from "../_generated/dataModel";
-import type { ActionCtx } from "../_generated/server";
+/** Writes slowly: a mutation writes 1 MiB at most, and the next one waits for as long as that takes at 1 MiB a second. */
+import { getConvexSize, getDocumentSize, v, type Infer, type Value } from "convex/values";
 import { repeated, sleep } from "./convexCalls";
-import type { NumberedSync } from "./eventSyncs";
 import { SyncError } from "./failure";
-import type { UpsertedEvent } from "./validators";
 
 /** A free deployment may write 4 MiB a second, for all of the app: the mirror takes a quarter of it. */
 const WRITE_BYTES_PER_SECOND = 1024 * 1024;
 /** So that no second sees much more than 2 MiB: a mutation just before it, and one in it. */
 export const MAX_WRITE_BYTES = WRITE_BYTES_PER_SECOND;
 /** Far inside Convex's limits, and as many as are asked for on a page of lu.ma's. */
-const MAX_WRITE_ITEMS = 100;
+const MAX_BATCH_ITEMS = 100;
+/** Of a mutation's arguments, which are sent again for what did not fit. */
+const MAX_BATCH_BYTES = 256 * 1024;
 
 /** How far a mutation came with the items that it was given, and the size of the documents that it wrote. */
 export const written = v.object({ done: v.number(), bytes: v.number() });
@@ -39,58 +36,37 @@ export class WriteBudget {
   }
 }
 
-/** Writes mutation by mutation, and pauses after each for as long as what it wrote takes at 1 MiB a second. */
-export async function* writeSlowly<Item, Result extends { written: Written }>(
+/**
+ * Writes items mutation by mutation.
+ *
+ * @param until when to give up, ms since 1970.
+ * @returns what the mutations returned.
+ */
+export async function writeSlowly<Item, Result extends { written: Written }>(
   items: Item[],
+  until: number,
   write: (batch: Item[]) => Promise<Result>,
-): AsyncGenerator<Result> {
+): Promise<Result[]> {
+  const results: Result[] = [];
   for (let from = 0; from < items.length;) {
-    const batch = items.slice(from, from + MAX_WRITE_ITEMS);
+    if (Date.now() >= until) {
+      throw new SyncError("7 minutes 30 after it began, it had events left to write", "convex");
+    }
+    const batch = takeBatch(items, from);
     const result = await repeated(() => write(batch));
-    yield result;
-    const { done, bytes } = result.written;
-    from += done;
-    await sleep(Math.ceil((bytes / WRITE_BYTES_PER_SECOND) * 1_000));
+    results.push(result);
+    from += result.written.done;
+    await sleep(Math.ceil((result.written.bytes / WRITE_BYTES_PER_SECOND) * 1_000));
   }
+  return results;
 }
 
-/** @param until when to give up, ms since 1970. */
-export async function writeEvents(
-  ctx: ActionCtx,
-  sync: NumberedSync,
-  toWrite: UpsertedEvent[],
-  until: number,
-): Promise<{ inserted: number; updated: number; unchanged: number }> {
-  const counts = { inserted: 0, updated: 0, unchanged: 0 };
-  const upserts = writeSlowly(toWrite, async (events) => {
-    requireTime(until);
-    return await ctx.runMutation(internal.events.mutations.upsertEvents, { ...sync, events });
+function takeBatch<Item>(items: Item[], from: number): Item[] {
+  let bytes = 0;
+  const rest = items.slice(from, from + MAX_BATCH_ITEMS);
+  const end = rest.findIndex((item, index) => {
+    bytes += getConvexSize(item as Value);
+    return index > 0 && bytes > MAX_BATCH_BYTES;
   });
-  for await (const { inserted, updated, unchanged } of upserts) {
-    counts.inserted += inserted;
-    counts.updated += updated;
-    counts.unchanged += unchanged;
-  }
-  return counts;
-}
-
-export async function removeEvents(
-  ctx: ActionCtx,
-  sync: NumberedSync,
-  gone: Id<"events">[],
-  until: number,
-): Promise<number> {
-  let count = 0;
-  const removals = writeSlowly(gone, async (eventIds) => {
-    requireTime(until);
-    const args = { ...sync, eventIds };
-    return await ctx.runMutation(internal.events.mutations.markEventsRemoved, args);
-  });
-  for await (const { removed } of removals) count += removed;
-  return count;
-}
-
-function requireTime(until: number): void {
-  if (Date.now() < until) return;
-  throw new SyncError("7 minutes 30 after it began, it had events left to write", "convex");
+  return end === -1 ? rest : rest.slice(0, end);
 }

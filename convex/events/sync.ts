@@ -22,8 +22,9 @@ import { checkLacking, type Window } from "./lacking";
 import { EventReader, fetchLumaCalendar, fetchLumaEvents, type InvalidEntry } from "./lumaClient";
 import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
-import { removeEvents, writeEvents } from "./slowWrites";
+import { writeSlowly } from "./slowWrites";
 import { listSome, toLogLine, withoutKey } from "./text";
+import type { UpsertedEvent } from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
@@ -134,9 +135,14 @@ async function syncOrg(
   const { listed, invalid, address } = listing;
   const changes = await compareWithStored(ctx, org._id, listing, window);
 
+  const { upsertEvents, markEventsRemoved, updateOrgSyncTimestamp } = internal.events.mutations;
   const sync = { orgId: org._id, syncNumber };
   const until = startedAt + SYNC_MS;
-  const written = await writeEvents(ctx, sync, changes.toWrite, until);
+  const upsert = async (toWrite: UpsertedEvent[]) =>
+    await writeSlowly(toWrite, until, (events) =>
+      ctx.runMutation(upsertEvents, { ...sync, events }),
+    );
+  const written = await upsert(changes.toWrite);
   const invalidOnes = describeInvalid(invalid, key);
   if (listed.size === 0 && invalid.length > 0) {
     const what = `of ${invalid.length} entries of lu.ma's list, not one could be read`;
@@ -144,55 +150,55 @@ async function syncOrg(
   }
   const reader = new EventReader({ key, address, deadline });
   const { found, gone, failure } = await checkLacking(reader, changes.lacking);
-  const checked = await writeEvents(ctx, sync, found, until);
-  const removed = await removeEvents(ctx, sync, gone, until);
+  written.push(...(await upsert(found)));
+  const removals = await writeSlowly(gone, until, (eventIds) =>
+    ctx.runMutation(markEventsRemoved, { ...sync, eventIds }),
+  );
   if (failure !== undefined) throw failure;
   const stamp = { ...sync, timestamp: startedAt };
-  await repeated(() => ctx.runMutation(internal.events.mutations.updateOrgSyncTimestamp, stamp));
+  const known = await repeated(() => ctx.runMutation(updateOrgSyncTimestamp, stamp));
 
-  const calendar = await syncCalendar(ctx, sync, { key, address, deadline });
-  const step = { org, syncNumber, reader };
+  const calendar = known ?? (await findCalendar(ctx, sync, { key, address, deadline }));
+  const step = { org, syncNumber, reader, until };
   const { described, note } = await syncDescriptions(ctx, step, changes.candidates);
-  return {
-    counts: {
-      fetched: listed.size,
-      inserted: written.inserted + checked.inserted,
-      updated: written.updated + checked.updated,
-      unchanged: changes.unchanged + written.unchanged + checked.unchanged,
-      removed,
-      invalid: invalid.length,
-      described,
-    },
-    notes: [
-      calendar === null ? "" : `Calendar ${calendar.name} (${calendar.id}).`,
-      address.isOlder ? "On lu.ma's older address: cities stand for addresses." : "",
-      describeLacking(changes.lacking.length, found.length, removed),
-      note,
-      listSome("Invalid", invalidOnes),
-    ],
+  const counts = {
+    fetched: listed.size,
+    inserted: sum(written.map((one) => one.inserted)),
+    updated: sum(written.map((one) => one.updated)),
+    unchanged: changes.unchanged + sum(written.map((one) => one.unchanged)),
+    removed: sum(removals.map((one) => one.removed)),
+    invalid: invalid.length,
+    described,
   };
+  const lacking = changes.lacking.length;
+  const notes = [
+    calendar ? `Calendar ${calendar.name} (${calendar.id}).` : "",
+    address.isOlder ? "On lu.ma's older address: cities stand for addresses." : "",
+    lacking > 0 ? `Not in the list: ${lacking}; as lu.ma gives them: ${found.length}.` : "",
+    note,
+    listSome("Invalid", invalidOnes),
+  ];
+  return { counts, notes };
 }
 
 /** Which calendar the key belongs to: asked for until it is known. It fails no sync. */
-async function syncCalendar(
+async function findCalendar(
   ctx: ActionCtx,
   sync: NumberedSync,
   request: Parameters<typeof fetchLumaCalendar>[0],
 ): Promise<Calendar | null> {
+  const calendar = await fetchLumaCalendar(request);
+  if (calendar === null) return null;
   try {
-    const { orgId } = sync;
-    const known: Calendar | null = await ctx.runQuery(internal.events.queries.getCalendar, {
-      orgId,
-    });
-    const calendar = known ?? (await fetchLumaCalendar(request));
-    if (known === null && calendar !== null) {
-      await ctx.runMutation(internal.events.mutations.recordCalendar, { ...sync, calendar });
-    }
-    return calendar;
+    await ctx.runMutation(internal.events.mutations.recordCalendar, { ...sync, calendar });
   } catch {
-    // Convex refused it, or a later sync has begun: the next sync asks again.
-    return null;
+    // Convex refused it, or a later sync has begun: the next one asks again.
   }
+  return calendar;
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((all, one) => all + one, 0);
 }
 
 function getLumaKey(org: Org): LumaKey {
@@ -208,12 +214,6 @@ function toWindow({ eventsLastSynced }: Org, startedAt: number): Window {
     after: Math.max(lastSynced - WINDOW_BACK_MS, startedAt - MAX_WINDOW_BACK_MS),
     before: startedAt + WINDOW_AHEAD_MS,
   };
-}
-
-function describeLacking(lacking: number, found: number, removed: number): string {
-  return lacking === 0
-    ? ""
-    : `Not in the list: ${lacking}, of which ${removed} were removed and ${found} are as lu.ma gives them.`;
 }
 
 /** An id that holds the key may have come from anywhere. */

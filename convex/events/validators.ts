@@ -2,7 +2,7 @@
 import { v, type Infer } from "convex/values";
 import schema from "../schema";
 
-const storedEvent = schema.tables.events.validator;
+const storedEvent = schema.tables["events"].validator;
 
 /** What is mirrored of lu.ma's listing, but for the status: that is not for lu.ma alone to say. */
 const mirrored = storedEvent.pick(

@@ -7,7 +7,7 @@ import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { toHttpUrl, toLogItem } from "../events/text";
-import { atMost, Budget, within } from "../events/views/boundedReads";
+import { Budget, within } from "../events/views/boundedReads";
 import schema from "../schema";
 
 export type OrgId = Id<"organizations">;
@@ -102,7 +102,7 @@ export async function getOwnMemberships(
     .query("orgMemberships")
     .withIndex("by_user", (q) => q.eq("userId", userId));
   const own: OwnMembership[] = [];
-  for await (const { orgId, role } of within(budget, atMost(MAX_MEMBERSHIPS, memberships))) {
+  for await (const { orgId, role } of within(budget, memberships, MAX_MEMBERSHIPS)) {
     own.push({ orgId, role });
   }
   return own;

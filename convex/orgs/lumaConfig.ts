@@ -1,18 +1,15 @@
 /** An organization's lu.ma calendar, for an app's own mutations: connecting it, and syncing it now. */
+import { milliseconds } from "date-fns";
 import { ConvexError } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import { parseUrl, toHttpUrl } from "../events/text";
-import {
-  forgetKey,
-  getRequestTime,
-  leaveQueue,
-  makeDue,
-  requireConnected,
-} from "../events/eventSyncs";
+import { forgetKey, getSync, leaveQueue, makeDue, requireConnected } from "../events/eventSyncs";
 import { wakeQueue } from "../events/queue";
 import { getOrgName, patchOrg, requireOrg, type LumaFields, type OrgId } from "./app";
 import { parseLumaKey } from "./lumaKey";
 
+/** From the start of a sync to the next one that is requested: a button cannot use up a key's 200 requests a minute. */
+const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
 const CALENDAR_HOSTS = ["lu.ma", "luma.com"];
 
 /** What is left out stays as it is; `null` clears. */
@@ -80,6 +77,7 @@ function toCalendarUrl(input: string): string | undefined {
  */
 export async function requestSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   await requireConnected(ctx, orgId);
-  await makeDue(ctx, orgId, await getRequestTime(ctx, orgId));
+  const { startedAt = -Infinity } = (await getSync(ctx, orgId)) ?? {};
+  await makeDue(ctx, orgId, Math.max(Date.now(), startedAt + REQUEST_PAUSE_MS));
   await wakeQueue(ctx);
 }

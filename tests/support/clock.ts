@@ -6,6 +6,8 @@ import { setImmediate } from "node:timers";
 
 /** Loopback answers within a turn of the event loop or a few; so many quiet ones mean that all wait for time. */
 const QUIET_TURNS = 20;
+/** Real ms without a timer after which what is waited for will not come. */
+const IDLE_MS = 10_000;
 
 type Callback = (...args: unknown[]) => void;
 
@@ -112,6 +114,7 @@ export async function passTimeUntil(
   endsWithoutTimers = false,
 ): Promise<void> {
   let quietTurns = 0;
+  let idleSince: number | undefined;
   let seen = activity();
   for (;;) {
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -120,7 +123,12 @@ export async function passTimeUntil(
     seen = activity();
     if (quietTurns < QUIET_TURNS) continue;
     quietTurns = 0;
-    if (timers.size === 0 && endsWithoutTimers) return;
+    if (timers.size > 0) idleSince = undefined;
+    else if (endsWithoutTimers) return;
+    else if (real !== undefined) {
+      idleSince ??= performance.now();
+      if (performance.now() - idleSince > IDLE_MS) throw new Error("nothing more will happen");
+    }
     runNextTimer();
   }
 }

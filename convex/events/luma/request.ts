@@ -1,7 +1,7 @@
 /** One request to lu.ma: asked again for as long as that may help, then given up with a reason. */
 import { milliseconds } from "date-fns";
 import type { LumaKey } from "../../orgs/lumaKey";
-import { SyncError } from "../failure";
+import { SyncError, type Cause } from "../failure";
 import { attempt, type FailedAttempt } from "./attempt";
 
 /** How often to ask, and how long to wait for an answer. */
@@ -26,6 +26,7 @@ export const ONCE: Patience = {
   answerTimeoutMs: milliseconds({ seconds: 10 }),
 };
 
+const MAY_PASS_AT_ONCE: Cause[] = ["broken", "unconnected", "notNow"];
 /** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
 const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
 const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
@@ -72,18 +73,12 @@ function toWait(
   { rateLimited, failed }: { rateLimited: number; failed: number },
   { retryWaitsMs, maxRateLimited }: Patience,
 ): number | undefined {
-  switch (cause) {
-    case "rateLimited":
-      if (rateLimited >= maxRateLimited) return undefined;
-      // Once is enough to learn that `Retry-After` is wrong: seen are 0, and dates that lie in the past.
-      return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
-    case "broken":
-    case "unconnected":
-    case "notNow":
-      return retryWaitsMs[failed - 1];
-    default:
-      return undefined;
+  if (cause === "rateLimited") {
+    if (rateLimited >= maxRateLimited) return undefined;
+    // Once is enough to learn that `Retry-After` is wrong: seen are 0, and dates that lie in the past.
+    return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
   }
+  return MAY_PASS_AT_ONCE.includes(cause) ? retryWaitsMs[failed - 1] : undefined;
 }
 
 /** `Retry-After` is a number of seconds or an HTTP date (RFC 9110, 10.2.3). */

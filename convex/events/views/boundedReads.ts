@@ -32,29 +32,19 @@ export class Budget {
   }
 }
 
-/** The first documents, as far as the budget goes. */
+/** The first documents, `count` at most, as far as the budget goes. Reads none beyond them. */
 export async function* within<Document extends Doc<TableNames>>(
   budget: Budget,
   documents: AsyncIterable<Document>,
+  count = Infinity,
 ): AsyncGenerator<Document> {
   if (budget.isSpent) return;
+  let left = count;
   for await (const document of documents) {
     budget.spend(document);
     yield document;
-    if (budget.isSpent) return;
-  }
-}
-
-/** The first documents, so many at most. Reads none beyond them. */
-export async function* atMost<Document>(
-  count: number,
-  documents: AsyncIterable<Document>,
-): AsyncGenerator<Document> {
-  let taken = 0;
-  for await (const document of documents) {
-    yield document;
-    taken += 1;
-    if (taken === count) return;
+    left -= 1;
+    if (left === 0 || budget.isSpent) return;
   }
 }
 
@@ -72,32 +62,18 @@ export function queryNotOver(ctx: QueryCtx, orgId: OrgId, now: number) {
  * more; one source after the other, so that a budget which they share is never exceeded by more than one document.
  */
 export async function* mergeByEnd(sources: Events[]): AsyncGenerator<Doc<"events">> {
-  const readers = sources.map((source) => source[Symbol.asyncIterator]());
-  const heads: IteratorResult<Doc<"events">, unknown>[] = [];
-  try {
-    for (const reader of readers) heads.push(await reader.next());
-    for (;;) {
-      const first = indexOfFirst(heads);
-      const head = heads[first];
-      const reader = readers[first];
-      if (head === undefined || head.done === true || reader === undefined) return;
-      yield head.value;
-      heads[first] = await reader.next();
-    }
-  } finally {
-    for (const reader of readers) await reader.return?.();
+  const heads: { event: Doc<"events">; reader: AsyncIterator<Doc<"events">> }[] = [];
+  for (const source of sources) {
+    const reader = source[Symbol.asyncIterator]();
+    const { done, value } = await reader.next();
+    if (!done) heads.push({ event: value, reader });
   }
-}
-
-/** Where the event that is over first is, of equal ones the first; -1 when all have been read. */
-function indexOfFirst(heads: IteratorResult<Doc<"events">, unknown>[]): number {
-  let first = -1;
-  let earliest = Infinity;
-  for (const [index, head] of heads.entries()) {
-    if (head.done !== true && head.value.overAt < earliest) {
-      first = index;
-      earliest = head.value.overAt;
-    }
+  for (;;) {
+    const [head] = heads.sort((a, b) => a.event.overAt - b.event.overAt);
+    if (head === undefined) return;
+    yield head.event;
+    const { done, value } = await head.reader.next();
+    if (done) heads.shift();
+    else head.event = value;
   }
-  return first;
 }

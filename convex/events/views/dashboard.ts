@@ -3,7 +3,7 @@ import { milliseconds } from "date-fns";
 import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, getOwnMemberships, toShownOrg, type OrgId, type ShownOrg } from "../../orgs/app";
-import { atMost, Budget, mergeByEnd, MIB, queryNotOver, within } from "./boundedReads";
+import { Budget, mergeByEnd, MIB, queryNotOver, within } from "./boundedReads";
 import { inOrderOfStart, toDashboardEvent, type DashboardEvent } from "./shown";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });
@@ -30,7 +30,8 @@ export async function readDashboard(ctx: QueryCtx, now: number) {
     if ((await lookUpOwn(orgId)) !== null) yield* within(ownBudget, queryNotOver(ctx, orgId, now));
   });
   const own = await toList(
-    atMost(MAX_OWN_LOOKED_AT, mergeByEnd(sources)),
+    mergeByEnd(sources),
+    MAX_OWN_LOOKED_AT,
     lookUpOwn,
     ({ startAt }) => startAt <= latestStart,
   );
@@ -39,7 +40,8 @@ export async function readDashboard(ctx: QueryCtx, now: number) {
     .query("events")
     .withIndex("by_status_over", (q) => q.eq("status", "listed").gt("overAt", now));
   const others = await toList(
-    atMost(MAX_OTHERS_LOOKED_AT, within(budget, notOver)),
+    within(budget, notOver),
+    MAX_OTHERS_LOOKED_AT,
     toLookup(ctx, budget),
     ({ startAt, orgId, lumaEventId }) =>
       startAt <= latestStart && !ownOrgIds.has(orgId) && !own.has(lumaEventId),
@@ -70,15 +72,19 @@ function toLookup(ctx: QueryCtx, budget: Budget): Lookup {
 /** The first 50 that are wanted, by lu.ma id, so that an event of two calendars stands in a list once. */
 async function toList(
   events: AsyncIterable<Doc<"events">>,
+  maxLookedAt: number,
   lookUpOrg: Lookup,
   isWanted: (event: Doc<"events">) => boolean,
 ): Promise<Map<string, DashboardEvent>> {
   const list = new Map<string, DashboardEvent>();
+  let lookedAt = 0;
   for await (const event of events) {
-    if (!isWanted(event) || list.has(event.lumaEventId)) continue;
-    const org = await lookUpOrg(event.orgId);
-    if (org !== null) list.set(event.lumaEventId, toDashboardEvent(event, org));
-    if (list.size === MAX_EVENTS) break;
+    if (isWanted(event) && !list.has(event.lumaEventId)) {
+      const org = await lookUpOrg(event.orgId);
+      if (org !== null) list.set(event.lumaEventId, toDashboardEvent(event, org));
+    }
+    lookedAt += 1;
+    if (list.size === MAX_EVENTS || lookedAt === maxLookedAt) break;
   }
   return list;
 }

@@ -3,7 +3,7 @@ import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, type OrgId } from "../../orgs/app";
 import { toHttpUrl } from "../text";
-import { atMost, Budget, MIB, queryNotOver, within } from "./boundedReads";
+import { Budget, MIB, queryNotOver, within } from "./boundedReads";
 import { inOrderOfStart, toOrgPageEvent, type OrgPageEvent } from "./shown";
 
 const MAX_UPCOMING = 50;
@@ -22,10 +22,8 @@ export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
     .order("desc");
   const budget = new Budget(EVENT_BYTES);
   // One after the other: past events get what the upcoming ones leave.
-  const upcoming = await toShown(
-    atMost(MAX_UPCOMING, within(budget, queryNotOver(ctx, orgId, now))),
-  );
-  const past = await toShown(atMost(MAX_PAST, within(budget, over)));
+  const upcoming = await toShown(within(budget, queryNotOver(ctx, orgId, now), MAX_UPCOMING));
+  const past = await toShown(within(budget, over, MAX_PAST));
   return {
     // An app's own mutation may have stored anything, "javascript:" for one.
     calendarUrl: toHttpUrl(org.lumaCalendarUrl) ?? null,

@@ -5,7 +5,7 @@ import { shownOrg, type ShownOrg } from "../../orgs/app";
 import schema from "../../schema";
 import { pick } from "../validators";
 
-const storedEvent = schema.tables.events.validator;
+const storedEvent = schema.tables["events"].validator;
 
 /** What visitors are shown of a listed event, wherever it stands. */
 const shownEvent = storedEvent
