@@ -89,7 +89,7 @@ describe("the stand-in for lu.ma", () => {
   test("gives an event, a list's entry and a calendar the types that real answers have", async ({
     luma,
   }) => {
-    luma.setCalendar(KEY, [aWireEvent()]);
+    luma.setCalendar(KEY, [aWireEvent({ description_md: "*md*" })]);
     luma.describeCalendar(KEY, { name: "BAISH", slug: "baish" });
     const [entry] = (await ask(luma, LIST, KEY)).body.entries as object[];
     const answers: [object | undefined, object | undefined, string[]][] = [

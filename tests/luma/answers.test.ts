@@ -1,6 +1,6 @@
 import { describe, expect } from "vitest";
 import { getAddresses } from "../../convex/events/luma/addresses";
-import { fetchLumaDescription, fetchLumaEvents } from "../../convex/events/lumaClient";
+import { EventReader, fetchLumaEvents } from "../../convex/events/lumaClient";
 import type { MirroredEvent } from "../../convex/events/validators";
 import cursorOnLastPage from "../answers/current-cursor-on-last-page.json";
 import managedElsewhere from "../answers/current-managed-elsewhere.json";
@@ -20,18 +20,18 @@ const KEY = { apiKey: "key-1", source: "a test", howToSet: "a test" };
 async function mirror(luma: LumaServer, { body }: { body: unknown }): Promise<MirroredEvent[]> {
   luma.answerNext(status(200, body));
   const fetching = fetchLumaEvents({ key: KEY, ...ANY_TIME });
-  const { events, invalid } = await settle(fetching, luma.activity);
+  const { listed, invalid } = await settle(fetching, luma.activity);
   expect(invalid).toEqual([]);
   expect(luma.requests).toHaveLength(1);
-  return [...events.values()];
+  return [...listed.values()];
 }
 
-async function describeOne(luma: LumaServer, { body }: { body: unknown }) {
+async function readOne(luma: LumaServer, { body }: { body: unknown }, id: string) {
   const [address] = getAddresses();
   if (address === undefined) throw new Error("there is no address");
   luma.answerNext(status(200, body));
-  const request = { key: KEY, address, deadline: Infinity };
-  return await settle(fetchLumaDescription("evt-1", request), luma.activity);
+  const reader = new EventReader({ key: KEY, address, deadline: Infinity });
+  return await settle(reader.fetchEvent(id, "check"), luma.activity);
 }
 
 describe("what lu.ma answers", () => {
@@ -87,9 +87,11 @@ describe("what lu.ma answers", () => {
   });
 
   test("for one event holds its description, in both formats", async ({ luma }) => {
-    expect(await describeOne(luma, currentEvent)).toBe(
-      "An **evening** for founders.\n\nBring a friend.",
-    );
-    expect(await describeOne(luma, olderEvent)).toContain("> A weekly conversation");
+    expect(await readOne(luma, currentEvent, "evt-ZWviVlhfy5Wstc9")).toMatchObject({
+      description: "An **evening** for founders.\n\nBring a friend.",
+    });
+    expect(await readOne(luma, olderEvent, "evt-7AfHSGOBmoz4iLO")).toMatchObject({
+      description: expect.stringContaining("> A weekly conversation") as string,
+    });
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { toMirroredEvent } from "../../convex/events/luma/mapping";
+import { isSaidToBeHidden, toDescription, toMirroredEvent } from "../../convex/events/luma/mapping";
 import { readEntry } from "../../convex/events/luma/wire";
 import type { MirroredEvent } from "../../convex/events/validators";
 import { aWireEvent } from "../support/builders";
@@ -12,11 +12,12 @@ function mirror(overrides: Partial<WireEvent>): MirroredEvent {
 
 function mirrorEntry(entry: unknown): MirroredEvent {
   const read = readEntry(entry);
-  if ("invalid" in read) throw new Error(read.invalid.reason);
-  return toMirroredEvent(read.event);
+  if ("reason" in read) throw new Error(read.reason);
+  return toMirroredEvent(read.event, read.audiences);
 }
 
 const GUESTS_ONLY = { location_visibility: "guests-only" };
+const PUBLIC = { visibility: "public" };
 const EMOJI = "🎉";
 
 describe("an event", () => {
@@ -55,7 +56,7 @@ describe("an event", () => {
       timezone: "UTC",
       url: "https://lu.ma/event/evt-8",
       isVirtual: false,
-      status: "listed",
+      status: "unlisted",
     };
     expect(mirrorEntry({ api_id: "evt-8", event })).toEqual(expected);
     expect(mirrorEntry({ api_id: "evt-8", event: { ...event, ...absent } })).toEqual(expected);
@@ -84,8 +85,9 @@ describe("an event", () => {
     1_788_631_200_000,
     null,
   ])("cannot start at %s", (start_at) => {
-    expect(readEntry({ ...aWireEvent(), start_at })).toEqual({
-      invalid: { id: "evt-1", reason: "start_at: no possible time" },
+    expect(readEntry({ ...aWireEvent(), start_at })).toMatchObject({
+      id: "evt-1",
+      reason: "start_at: no possible time",
     });
   });
 
@@ -112,43 +114,41 @@ describe("an event", () => {
 });
 
 describe("what lu.ma hides", () => {
-  test.for<[string, unknown, string]>([
-    ["visibility", "public", "listed"],
-    ["visibility", undefined, "unlisted"],
-    ["visibility", null, "unlisted"],
-    ["visibility", "private", "unlisted"],
-    ["visibility", "members-only", "unlisted"],
-    ["visibility", "followers-of-followers", "unlisted"],
-    ["visibility", "", "unlisted"],
-    ["visibility", true, "unlisted"],
-    ["platform", "luma", "listed"],
-    ["platform", undefined, "listed"],
-    ["platform", "external", "unlisted"],
-    ["access", "manage", "listed"],
-    ["access", undefined, "listed"],
-    ["access", null, "listed"],
-    ["access", "view", "unlisted"],
-    ["status", "approved", "listed"],
-    ["status", undefined, "listed"],
-    ["status", "pending", "unlisted"],
-  ])("%s %s makes an event of the current format %s", ([field, value, status]) => {
-    expect(mirror({ [field]: value }).status).toBe(status);
+  const isHidden = (entry: unknown) => isSaidToBeHidden(readEntry(entry).audiences);
+
+  test.for<[string, unknown[], string, boolean]>([
+    ["visibility", ["public"], "listed", false],
+    ["visibility", [undefined, null], "unlisted", false],
+    ["visibility", ["private", "members-only", "Public", "", true], "unlisted", true],
+    ["platform", ["luma", undefined], "listed", false],
+    ["platform", ["external"], "unlisted", true],
+    ["access", ["manage", undefined, null], "listed", false],
+    ["access", ["view"], "unlisted", true],
+    ["status", ["approved", undefined], "listed", false],
+    ["status", ["pending"], "unlisted", true],
+  ])("%s %j makes an event of the current format %s", ([field, values, status, hides]) => {
+    for (const value of values) {
+      expect(mirror({ [field]: value }).status, String(value)).toBe(status);
+      expect(isHidden(aWireEvent({ [field]: value })), String(value)).toBe(hides);
+    }
   });
 
-  test.for<[string, object, object, string]>([
-    ["says nothing", {}, {}, "listed"],
-    ["says null", {}, { visibility: null }, "listed"],
-    ["is public in its event", {}, { visibility: "public" }, "listed"],
-    ["is public in its entry", { visibility: "public" }, {}, "listed"],
-    ["is private in its event", {}, { visibility: "private" }, "unlisted"],
-    ["is private in its entry", { visibility: "private" }, { visibility: "public" }, "unlisted"],
-    ["is for members in its event", { visibility: "public" }, { visibility: "?" }, "unlisted"],
-    ["is merely viewed, says its entry", { access: "view" }, {}, "unlisted"],
-    ["is external, says its event", {}, { platform: "external" }, "unlisted"],
-    ["is pending, says its entry", { status: "pending" }, {}, "unlisted"],
-  ])("an event of the older format that %s is %s", ([, inEntry, inEvent, status]) => {
+  test.for<[string, object, object, string, boolean]>([
+    ["says nothing", {}, {}, "unlisted", false],
+    ["says null", {}, { visibility: null }, "unlisted", false],
+    ["is public in its event", {}, { visibility: "public" }, "listed", false],
+    ["is public in its entry", { visibility: "public" }, {}, "listed", false],
+    ["is private in its event", {}, { visibility: "private" }, "unlisted", true],
+    ["is private in its entry", { visibility: "private" }, PUBLIC, "unlisted", true],
+    ["is for some in its event", PUBLIC, { visibility: "?" }, "unlisted", true],
+    ["is merely viewed, says its entry", { access: "view" }, PUBLIC, "unlisted", true],
+    ["is external, says its event", {}, { ...PUBLIC, platform: "external" }, "unlisted", true],
+    ["is pending, says its entry", { status: "pending" }, PUBLIC, "unlisted", true],
+  ])("an event of the older format that %s is %s", ([, inEntry, inEvent, status, hides]) => {
     const event = { api_id: "evt-8", name: "Talk", start_at: "2026-09-05T18:00:00Z", ...inEvent };
-    expect(mirrorEntry({ api_id: "evt-8", ...inEntry, event }).status).toBe(status);
+    const entry = { api_id: "evt-8", ...inEntry, event };
+    expect(mirrorEntry(entry).status).toBe(status);
+    expect(isHidden(entry)).toBe(hides);
   });
 
   test("a guests-only address is at most its city", () => {
@@ -201,6 +201,32 @@ describe("a location", () => {
       "Berlin",
     );
     expect(mirror({ geo_address_json: null }).location).toBeUndefined();
+  });
+});
+
+describe("a description", () => {
+  test.for<[string, object, string | undefined]>([
+    ["Markdown", { description: "plain", description_md: "*md*" }, "*md*"],
+    ["Markdown alone", { description_md: " *md*\n" }, " *md*\n"],
+    ["Markdown beside what is no text", { description: 5, description_md: "*md*" }, "*md*"],
+    ["plain text alone", { description: "plain" }, "plain"],
+    ["plain text beside null", { description: "plain", description_md: null }, "plain"],
+    ["plain text beside blanks", { description: "plain", description_md: " " }, "plain"],
+    ["plain text beside what is no text", { description: "plain", description_md: 5 }, "plain"],
+    ["null: there is none", { description: null, description_md: null }, ""],
+    ["nothing: there is none", { description: "" }, ""],
+    ["what is no text: nothing is said", { description: 5 }, undefined],
+    ["no word: nothing is said", {}, undefined],
+    [
+      "a long text: it is cut",
+      { description: `${"x".repeat(49_998)}🎉🎉` },
+      `${"x".repeat(49_998)}…`,
+    ],
+    ["half an emoji: it is mended", { description: "half \ud83c" }, "half \uFFFD"],
+  ])("is read from %s", ([, said, expected]) => {
+    const { description: _, description_md: __, ...event } = aWireEvent();
+    const read = readEntry({ ...event, ...said });
+    expect("event" in read && toDescription(read.event)).toBe(expected);
   });
 });
 
@@ -268,6 +294,6 @@ describe("text", () => {
     for (const value of Object.values(event)) {
       if (typeof value === "string") expect(value.isWellFormed()).toBe(true);
     }
-    expect(readEntry(aWireEvent({ id: `evt-${half}` }))).toMatchObject({ invalid: { id: null } });
+    expect(readEntry(aWireEvent({ id: `evt-${half}` }))).toMatchObject({ id: null });
   });
 });

@@ -2,7 +2,6 @@
  * What lu.ma answers, in lu.ma's own names, checked: both generations of the API. The older one wraps each event in an
  * entry, names the id `api_id` and may leave nearly everything out; the current one gives the events themselves.
  */
-import { isValid, parseISO } from "date-fns";
 import * as z from "zod/v4";
 import { toWellFormed } from "../text";
 
@@ -14,20 +13,27 @@ export const lumaPage = z.object({
 });
 
 /** Text that may be absent, null or empty. Anything else than text counts as absent too. */
-const optionalText = z
-  .string()
-  .transform((text) => (text.trim() === "" ? undefined : text.trim()))
-  .optional()
-  .catch(undefined);
+function toText(value: unknown): string | undefined {
+  const text = typeof value === "string" ? value.trim() : "";
+  return text === "" ? undefined : text;
+}
 
 /** Luma's own pattern allows no seconds, and any offset; without one, nobody can say which time it is. */
-const ISO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
+const ISO_TIME = /^(\d{4}-\d\d-(\d\d))T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
-const time = z
-  .string("no possible time")
-  .transform((iso) => (ISO_TIME.test(iso) ? parseISO(iso) : new Date(NaN)))
-  .refine(isValid, "no possible time")
-  .transform((date) => date.getTime());
+/** In ms since 1970. */
+function toTime(value: unknown): number | undefined {
+  const [iso, date, day] = ISO_TIME.exec(toText(value) ?? "") ?? [];
+  if (iso === undefined || date === undefined) return undefined;
+  const ms = Date.parse(iso);
+  // Engines take February 30 for March 2.
+  const isPossible = !Number.isNaN(ms) && new Date(date).getUTCDate() === Number(day);
+  return isPossible ? ms : undefined;
+}
+
+// One function a field, not a chain of schemas: a chain makes reading an entry several times as slow.
+const optionalText = z.transform(toText).optional();
+const optionalTime = z.transform(toTime).optional();
 
 const address = z
   .object({
@@ -36,33 +42,19 @@ const address = z
     city_state: optionalText,
     city: optionalText,
   })
-  .optional()
+  .nullish()
   .catch(undefined);
 
 /** Kept as it comes: a value that nobody knows must be seen as unknown, not as absent. */
 const anything = z.unknown().optional();
 
-/** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
-const MAX_ID_UNITS = 200;
-const lumaId = z
-  .string()
-  .trim()
-  .min(1)
-  .max(MAX_ID_UNITS)
-  .refine((id) => toWellFormed(id) === id)
-  .optional()
-  .catch(undefined);
-
 /** Empty: lu.ma has none. Absent: lu.ma does not say. */
 const descriptionText = z.string().nullish().catch(undefined);
 
 const lumaEvent = z.object({
-  id: lumaId,
-  /** The id, in the older generation. */
-  api_id: lumaId,
-  name: z.string("no title").trim().min(1, "no title"),
-  start_at: time,
-  end_at: time.optional().catch(undefined),
+  name: z.transform(toText).pipe(z.string("no title")),
+  start_at: z.transform(toTime).pipe(z.number("no possible time")),
+  end_at: optionalTime,
   timezone: optionalText,
   cover_url: optionalText,
   url: optionalText,
@@ -84,7 +76,7 @@ export type Audience = {
 };
 
 /** An event, whichever generation it came in. Times in ms since 1970. */
-export type LumaEvent = Omit<z.output<typeof lumaEvent>, "api_id"> & { id: string };
+export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
 
 /**
  * An entry of a list or an answer for one event. Without an id, nobody can say which event it is. Who may see it is said
@@ -99,29 +91,30 @@ export function readEntry(entry: unknown): ReadEntry {
   const wrapper = isRecord(entry) ? entry : {};
   const fields = isRecord(wrapper["event"]) ? wrapper["event"] : wrapper;
   const audiences = [...new Set([fields, wrapper])];
+  const id = toId(fields["id"]) ?? toId(fields["api_id"]);
+  if (id === undefined) return { audiences, id: null, reason: "no readable id" };
   const { data, error } = lumaEvent.safeParse(fields);
-  if (data === undefined) {
-    const id = lumaId.parse(fields["id"]) ?? lumaId.parse(fields["api_id"]) ?? null;
-    return { audiences, id, reason: id === null ? NO_ID : explain(error) };
-  }
-  const { api_id, ...event } = data;
-  const id = event.id ?? api_id;
-  if (id === undefined) return { audiences, id: null, reason: NO_ID };
-  return { audiences, event: { ...event, id } };
+  return data === undefined
+    ? { audiences, id, reason: explain(error) }
+    : { audiences, event: { ...data, id } };
 }
 
-/** The calendar of a key: bare, or wrapped in `calendar`; its id is `api_id` in older answers. */
-const lumaCalendar = z.object({ id: lumaId, api_id: lumaId, name: z.string() });
+/** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
+const MAX_ID_UNITS = 200;
 
-/** `null` for an answer that is no calendar. Never throws. */
+/** The calendar of a key, bare or wrapped in `calendar`; `null` for an answer that is none. Never throws. */
 export function readCalendar(json: unknown): { id: string; name: string } | null {
   const wrapper = isRecord(json) ? json : {};
-  const { data } = lumaCalendar.safeParse(wrapper["calendar"] ?? wrapper);
-  const id = data?.id ?? data?.api_id;
-  return data && id !== undefined ? { id, name: data.name } : null;
+  const fields = isRecord(wrapper["calendar"]) ? wrapper["calendar"] : wrapper;
+  const id = toId(fields["id"]) ?? toId(fields["api_id"]);
+  const name = toText(fields["name"]);
+  return id !== undefined && name !== undefined ? { id, name } : null;
 }
 
-const NO_ID = "no readable id";
+function toId(value: unknown): string | undefined {
+  const id = toText(value);
+  return id !== undefined && id.length <= MAX_ID_UNITS && toWellFormed(id) === id ? id : undefined;
+}
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
