@@ -1,7 +1,7 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
-import type { MirroredEvent } from "../convex/events/validators";
+import type { MirroredEvent, UpsertedEvent } from "../convex/events/validators";
 import {
   aMirroredEvent,
   aStoredEvent,
@@ -10,7 +10,7 @@ import {
   insertOrg,
   storedEvents,
 } from "./support/builders";
-import { passTime, useRealTime, useSimulatedTime } from "./support/clock";
+import { passTime, setTime, useRealTime, useSimulatedTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
 import { failureOf, reasonOf } from "./support/fixtures";
 
@@ -18,16 +18,20 @@ import { ownFieldsSchema } from "./support/ownFields";
 
 const { upsertEvents, markEventsRemoved, describeEvents, updateOrgSyncTimestamp } =
   internal.events.mutations;
-const { recordSyncError, deleteOrgEvents } = internal.events.mutations;
+const { deleteOrgEvents } = internal.events.mutations;
+const { endSync } = internal.events.queue;
 
 let t: Engine;
 let orgId: Id<"organizations">;
+// In simulated time, in which the queue's worker does nothing until a test lets it pass.
 beforeEach(async () => {
+  useSimulatedTime();
   t = startEngine();
   orgId = await insertOrg(t);
 });
+afterEach(useRealTime);
 
-async function upsert(...events: MirroredEvent[]) {
+async function upsert(...events: UpsertedEvent[]) {
   return await t.mutation(upsertEvents, { orgId, events });
 }
 
@@ -49,12 +53,17 @@ describe("upsertEvents", () => {
       aMirroredEvent({ lumaEventId }),
     );
     if (!same || !changed) throw new Error("unreachable");
-    expect(await upsert(same, changed)).toEqual({ inserted: 2, updated: 0, unchanged: 0 });
+    expect(await upsert(same, changed)).toMatchObject({ inserted: 2, updated: 0, unchanged: 0 });
     const before = await storedEvents(t);
 
     const renamed = { ...changed, title: "Another title" };
     const added = aMirroredEvent({ lumaEventId: "evt-3" });
-    expect(await upsert(same, renamed, added)).toEqual({ inserted: 1, updated: 1, unchanged: 1 });
+    expect(await upsert(same, renamed, added)).toMatchObject({
+      inserted: 1,
+      updated: 1,
+      unchanged: 1,
+      written: { done: 3 },
+    });
     const after = await storedEvents(t);
     expect(after.get("evt-1")).toEqual(before.get("evt-1"));
     expect(after.get("evt-2")).toMatchObject({
@@ -103,12 +112,18 @@ describe("upsertEvents", () => {
     }
   });
 
-  test("keeps the description of an event that changes", async () => {
+  test("keeps the description of an event that changes, unless it is given another", async () => {
     await upsert(aMirroredEvent());
     const descriptions = [{ lumaEventId: "evt-1", description: "text" }];
     await t.mutation(describeEvents, { orgId, descriptions });
     await upsert(aMirroredEvent({ title: "Renamed" }));
     expect(await stored()).toMatchObject({ title: "Renamed", description: "text" });
+    for (const description of ["another", ""]) {
+      const described = { ...aMirroredEvent({ title: "Renamed" }), description };
+      expect(await upsert(described)).toMatchObject({ updated: 1, unchanged: 0 });
+      expect(await upsert(described)).toMatchObject({ updated: 0, unchanged: 1 });
+      expect((await stored()).description).toBe(description);
+    }
   });
 
   test("gives each organization a document of its own, also of the same event", async () => {
@@ -118,10 +133,10 @@ describe("upsertEvents", () => {
     const otherId = await insertOrg(t, { name: "Other" });
     const renamed = { ...event, title: "Their title" };
     const counts = await t.mutation(upsertEvents, { orgId: otherId, events: [renamed] });
-    expect(counts).toEqual({ inserted: 1, updated: 0, unchanged: 0 });
+    expect(counts).toMatchObject({ inserted: 1, updated: 0, unchanged: 0 });
     const all = await t.run((ctx) => ctx.db.query("events").collect());
     expect(all).toMatchObject([before, { orgId: otherId, title: "Their title" }]);
-    expect(await upsert(event)).toEqual({ inserted: 0, updated: 0, unchanged: 1 });
+    expect(await upsert(event)).toMatchObject({ inserted: 0, updated: 0, unchanged: 1 });
   });
 
   test("brings a removed event back as the same document", async () => {
@@ -212,9 +227,8 @@ describe("describeEvents", () => {
     await upsert(aMirroredEvent());
     await describeEvent("text");
     const before = await stored();
-    useSimulatedTime(Date.now() + 1_000);
+    setTime(Date.now() + 1_000);
     await describeEvent("text");
-    useRealTime();
     expect(await stored()).toEqual(before);
   });
 
@@ -234,7 +248,7 @@ describe("describeEvents", () => {
 
 describe("updateOrgSyncTimestamp", () => {
   test("stamps the organization with the time it is given, and clears its error", async () => {
-    await t.mutation(recordSyncError, { orgId, reason: "no" });
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsSyncError: "no" }));
     expect(await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 })).toBeNull();
     const org = await getOrg(t, orgId);
     expect(org.eventsLastSynced).toBe(5);
@@ -247,14 +261,6 @@ describe("updateOrgSyncTimestamp", () => {
     const gone = await deletedOrg();
     const stamping = t.mutation(updateOrgSyncTimestamp, { orgId: gone, timestamp: 5 });
     expect(await reasonOf(stamping)).toContain(gone);
-  });
-});
-
-describe("recordSyncError", () => {
-  test("keeps the last success", async () => {
-    await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 });
-    await t.mutation(recordSyncError, { orgId, reason: "why" });
-    expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: 5, eventsSyncError: "why" });
   });
 });
 
@@ -273,9 +279,10 @@ describe("a sync", () => {
       ],
       ["a description", () => t.mutation(describeEvents, { ...of, descriptions })],
       ["a stamp", () => t.mutation(updateOrgSyncTimestamp, { ...of, timestamp: 5 })],
-      ["an error", () => t.mutation(recordSyncError, { ...of, reason: "no" })],
     ];
   }
+
+  const WAS_SET = '"Acme" was ended: its lu.ma API key was set meanwhile';
 
   async function everything() {
     return await t.run(async (ctx) => [
@@ -291,6 +298,9 @@ describe("a sync", () => {
       expect(failure, what).toMatchObject({ kind });
       expect(failure.message, what).toContain(sentence);
     }
+    const failed = { message: "no", kind: "lasting" as const };
+    const outcome = await t.mutation(endSync, { orgId, syncNumber, failure: failed });
+    expect(outcome?.kind).toBe(kind);
     expect(await everything()).toEqual(before);
   }
 
@@ -302,7 +312,7 @@ describe("a sync", () => {
     await beginSync(t, orgId);
     const syncNumber = await beginSync(t, orgId);
     for (const [, write] of writes(syncNumber)) await write();
-    expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: 5, eventsSyncError: "no" });
+    expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: 5 });
     expect(await stored("evt-1")).toMatchObject({ status: "removed" });
     expect(await stored("evt-2")).toMatchObject({ status: "listed" });
   });
@@ -322,7 +332,7 @@ describe("a sync", () => {
   ])("writes nothing once the key is %s", async ([, lumaApiKey]) => {
     const syncNumber = await beginSync(t, orgId);
     await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaApiKey });
-    const sentence = lumaApiKey === null ? '"Acme" was disconnected' : '"Acme" was set';
+    const sentence = lumaApiKey === null ? '"Acme" was disconnected' : WAS_SET;
     await expectNoWrites(syncNumber, "ended", sentence);
   });
 
@@ -333,7 +343,7 @@ describe("a sync", () => {
     await beginSync(t, orgId);
     await t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-3" });
     await beginSync(t, orgId);
-    await expectNoWrites(first, "ended", '"Acme" was set');
+    await expectNoWrites(first, "ended", WAS_SET);
   });
 
   test("writes nothing once the key has gone in any other way", async () => {
@@ -357,14 +367,12 @@ describe("a sync", () => {
   });
 
   test("never gets the number of one before the events were deleted, not even within a millisecond", async () => {
-    useSimulatedTime();
     const numbers = [await beginSync(t, orgId), await beginSync(t, orgId)];
     const { setLumaConfig } = internal.orgs.mutations;
     await t.mutation(setLumaConfig, { orgId, lumaApiKey: null });
     await t.mutation(deleteOrgEvents, { orgId });
     await t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-2" });
     for (let i = 0; i < 3; i += 1) numbers.push(await beginSync(t, orgId));
-    useRealTime();
     expect(new Set(numbers).size).toBe(5);
     expect(numbers[1]).toBe((numbers[0] ?? NaN) + 1);
   });
@@ -402,8 +410,8 @@ describe("a mutation of a sync", () => {
     const events = ids.map((lumaEventId) => aMirroredEvent({ lumaEventId, title: "Renamed" }));
     const first = await t.mutation(upsertEvents, { orgId, syncNumber, events });
     expect(first).toMatchObject({ updated: 6, written: { done: 6 } });
-    expect(first.written?.bytes).toBeGreaterThan(6 * 150_000);
-    expect(first.written?.bytes).toBeLessThanOrEqual(1024 * 1024);
+    expect(first.written.bytes).toBeGreaterThan(6 * 150_000);
+    expect(first.written.bytes).toBeLessThanOrEqual(1024 * 1024);
     // What is as it should be costs nothing.
     const again = await t.mutation(upsertEvents, { orgId, syncNumber, events });
     expect(again).toMatchObject({ updated: 4, unchanged: 6, written: { done: 10 } });
@@ -434,11 +442,9 @@ describe("a mutation of a sync", () => {
   test("writes everything when it is called without a sync", async () => {
     const ids = await insertLarge(10);
     const events = ids.map((lumaEventId) => aMirroredEvent({ lumaEventId, title: "Renamed" }));
-    expect(await t.mutation(upsertEvents, { orgId, events })).toEqual({
-      inserted: 0,
-      updated: 10,
-      unchanged: 0,
-    });
+    const result = await t.mutation(upsertEvents, { orgId, events });
+    expect(result).toMatchObject({ updated: 10, written: { done: 10 } });
+    expect(result.written.bytes).toBeGreaterThan(10 * 150_000);
   });
 });
 
@@ -475,7 +481,9 @@ describe("the app's own fields", () => {
       const descriptions = [{ lumaEventId: "evt-1", description: "text" }];
       await t.mutation(describeEvents, { orgId, descriptions });
       await t.mutation(updateOrgSyncTimestamp, { orgId, timestamp: 5 });
-      await t.mutation(recordSyncError, { orgId, reason: "no" });
+      const sync = { orgId, syncNumber: await beginSync(t, orgId) };
+      const failure = { message: "no", kind: "lasting" as const };
+      await t.mutation(endSync, { ...sync, failure });
       await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaApiKey: "key-2" });
       expect(await stored()).toMatchObject({ _id, own: value, description: "text" });
       const org = await app.run((ctx) => ctx.db.get("organizations", orgId));
@@ -514,9 +522,9 @@ describe("deleteOrgEvents", () => {
     return await t.run(async (ctx) => ({
       events: (await ctx.db.query("events").collect()).length,
       eventSyncs: (await ctx.db.query("eventSyncs").collect()).length,
-      jobs: (await ctx.db.system.query("_scheduled_functions").collect()).map(
-        ({ name, state }) => `${name} ${state.kind}`,
-      ),
+      jobs: (await ctx.db.system.query("_scheduled_functions").collect())
+        .filter(({ name }) => name.includes("deleteOrgEvents"))
+        .map(({ state }) => state.kind),
     }));
   }
 
@@ -538,7 +546,6 @@ describe("deleteOrgEvents", () => {
   });
 
   test("goes on by itself, in batches of 500 events", async () => {
-    useSimulatedTime();
     await beginSync(t, orgId);
     await insertEvents(1_001, "");
     await disconnect();
@@ -547,18 +554,15 @@ describe("deleteOrgEvents", () => {
     await passTime();
     expect(await left()).toMatchObject({ events: 0, eventSyncs: 0 });
     expect((await left()).jobs).toHaveLength(2);
-    useRealTime();
   });
 
   test("deletes no more than 1 MiB and an event at a time", async () => {
-    useSimulatedTime();
     await insertEvents(12, "語".repeat(50_000));
     await disconnect();
     await t.mutation(deleteOrgEvents, { orgId });
     expect(await left()).toMatchObject({ events: 12 - 7 });
     await passTime();
     expect(await left()).toMatchObject({ events: 0 });
-    useRealTime();
   });
 
   test("is refused while there is a key, and says what to do", async () => {
@@ -570,7 +574,6 @@ describe("deleteOrgEvents", () => {
   });
 
   test("stops without an error when there is a key again", async () => {
-    useSimulatedTime();
     await insertEvents(501, "");
     await disconnect();
     await t.mutation(deleteOrgEvents, { orgId });
@@ -579,8 +582,7 @@ describe("deleteOrgEvents", () => {
     expect(await left()).toEqual({
       events: 1,
       eventSyncs: 0,
-      jobs: ["events/mutations:deleteOrgEvents success"],
+      jobs: ["success"],
     });
-    useRealTime();
   });
 });

@@ -23,7 +23,7 @@ import { EventReader, fetchLumaCalendar, fetchLumaEvents, type InvalidEntry } fr
 import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
 import { writeSlowly } from "./slowWrites";
-import { listSome, toLogLine, withoutKey } from "./text";
+import { listSome, toLogItem, toLogLine, withoutKey } from "./text";
 import type { UpsertedEvent } from "./validators";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
@@ -218,8 +218,8 @@ function toWindow({ eventsLastSynced }: Org, startedAt: number): Window {
 
 /** An id that holds the key may have come from anywhere. */
 function describeInvalid(invalid: InvalidEntry[], { apiKey }: LumaKey): string[] {
-  return invalid.map(
-    ({ id, reason }) => `${id === null ? "(no id)" : withoutKey(id, apiKey)} (${reason})`,
+  return invalid.map(({ id, reason }) =>
+    toLogItem(`${id === null ? "(no id)" : withoutKey(id, apiKey)} (${reason})`),
   );
 }
 
