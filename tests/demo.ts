@@ -6,12 +6,12 @@ import { addHours, startOfDay } from "date-fns";
 import { ConvexError } from "convex/values";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
-import type { FailureData } from "../convex/events/reasons";
+import type { SyncFailure } from "../convex/events/failure";
 import * as sync from "../convex/events/sync";
 import type { OrgPageEvent } from "../convex/events/views/shown";
-import { NO_COUNTS, pick, syncCounts, type SyncResult } from "../convex/events/validators";
-import { aWireEvent, DAY_MS, getOrg, HOUR_MS } from "./support/builders";
+import { aWireEvent, DAY_MS, HOUR_MS, insertOrg } from "./support/builders";
 import { startEngine, withHandler, type Engine } from "./support/engine";
+import { hearLog } from "./support/log";
 import { LumaServer, status, type WireEvent } from "./support/lumaServer";
 import { toTable } from "./support/tables";
 
@@ -20,8 +20,6 @@ export type Say = (line: string) => void;
 /** The exit code: 0 when everything went as it should. */
 export async function main(): Promise<number> {
   const say: Say = console.log.bind(console);
-  // The module's log is for a deployment's log.
-  console.log = () => undefined;
   if (process.env.LUMA_API_KEY?.trim()) return await tryKey(say);
   const luma = await LumaServer.start();
   try {
@@ -38,19 +36,15 @@ export async function main(): Promise<number> {
 export async function tryKey(say: Say): Promise<number> {
   say("LUMA_API_KEY is set: syncing its calendar from 30 days ago to 90 days ahead, in memory.");
   say("(Without it, the demo shows four made-up organizations.)\n");
-  const restoreFetch = sayRetries(say);
   const t = startEngine();
-  const orgId = await t.mutation(internal.orgs.mutations.createOrg, { name: "Your calendar" });
-  const connection = { orgId, lumaApiKey: "env:LUMA_API_KEY" };
-  await t.mutation(internal.orgs.mutations.setLumaConfig, connection);
+  // Not by setLumaConfig: the queue would begin a sync of its own.
+  const orgId = await insertOrg(t, { name: "Your calendar", lumaApiKey: "env:LUMA_API_KEY" });
   try {
-    const counts = await t.action(internal.events.sync.syncOrgEvents, { orgId });
-    say(toTable([toResultRow("Your calendar", counts)]));
+    // What a deployment logs: each wait, and what the sync came to.
+    await hearLog(() => t.action(internal.events.sync.syncOrgEvents, { orgId }), say);
   } catch (error) {
-    say(error instanceof ConvexError ? (error.data as FailureData).message : String(error));
+    say(error instanceof ConvexError ? (error.data as SyncFailure).message : String(error));
     return 1;
-  } finally {
-    restoreFetch();
   }
   const events = await t.run((ctx) =>
     ctx.db
@@ -67,91 +61,90 @@ export async function tryKey(say: Say): Promise<number> {
   return 0;
 }
 
-/** Says on a line, while the module waits, what makes it ask again. Returns how to stop. */
-function sayRetries(say: Say): () => void {
-  const realFetch = globalThis.fetch;
-  // What has happened to the request that is being made, by what it is answered with.
-  let url = "";
-  let [rateLimited, failed] = [0, 0];
-  const sayRetry = (what: string, times: number, wait: string) => {
-    if (times < 4) say(`${what}: asking again ${wait} (attempt ${rateLimited + failed} failed).`);
-  };
-  globalThis.fetch = async (...request) => {
-    if (url !== String(request[0])) [url, rateLimited, failed] = [String(request[0]), 0, 0];
-    const { host, pathname } = new URL(url);
-    const sayFailure = (what: string) =>
-      sayRetry(`${host} ${what}`, (failed += 1), `in ${2 ** (failed - 1)} s`);
-    try {
-      const response = await realFetch(...request);
-      // The module reads the body, too: what is wrong with it shows here first.
-      const body = await response.clone().text();
-      const retryAfter = response.headers.get("retry-after");
-      if (response.status === 429 && !pathname.endsWith("/get")) {
-        const wait = retryAfter === null ? "in 60 s" : `when lu.ma says so (${retryAfter})`;
-        sayRetry(`${host} answered 429, too many requests`, (rateLimited += 1), wait);
-      } else if (response.status >= 500) sayFailure(`answered ${response.status}`);
-      else if (response.ok && !isJson(body)) sayFailure("answered with a body that is not JSON");
-      return response;
-    } catch (error) {
-      sayFailure("did not answer");
-      throw error;
-    }
-  };
-  return () => {
-    globalThis.fetch = realFetch;
-  };
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 // Without a key.
 
 const KEYS = { berlin: "key-of-berlin", chess: "key-of-chess", wrong: "a-mistyped-key" };
 
-/** Three full runs over four organizations, and what their pages and a dashboard then show. Takes less than 30 s. */
+/** Three times the queue, with four organizations, and what their pages and a dashboard then show. In less than 30 s. */
 export async function showAll(luma: LumaServer, say: Say): Promise<void> {
   process.env.LUMA_LIST_EVENTS_URL = luma.url();
+  // Waits, and the queue's sums: what each sync did is in a table.
+  const hear: Say = (line) => (/^lu\.ma(:| sync queue:)/.test(line) ? say(line) : undefined);
+  await hearLog(() => show(luma, say), hear);
+}
+
+async function show(luma: LumaServer, say: Say): Promise<void> {
   const { t, outcomes } = startObservedEngine();
-  const orgs = await createOrgs(t);
-  const said = new Set<string>();
-  const sayOnce = (line: string) => {
-    if (!said.has(line)) say(line);
-    said.add(line);
-  };
-  const run = async () => {
-    outcomes.clear();
-    const { failed } = await t.action(internal.events.sync.runFullEventSync, {});
-    say(toTable(orgs.map(({ orgId, name }) => toResultRow(name, outcomes.get(orgId)))));
-    for (const { orgId } of failed) sayOnce((await getOrg(t, orgId)).eventsSyncError ?? "");
-  };
   // The same for all runs: an event that moved would be an event that changed.
   const base = addHours(startOfDay(Date.now()), 17).getTime();
-  say("A stand-in for lu.ma on this machine, four organizations, and the module's own full sync.");
+  say(
+    "A stand-in for lu.ma on this machine, four organizations, and the module's own queue of syncs.",
+  );
 
-  say("\nFirst run: Berlin Makers has three pages, lu.ma rate-limits Chess Club once (wait 1 s),");
-  say("Gym Mitte's key is mistyped, and Book Circle has no key, only a calendar to embed.");
+  say(
+    "\nConnected, each is synced at once: Berlin Makers has three pages, lu.ma rate-limits Chess Club",
+  );
+  say(
+    "(wait 1 s), Gym Mitte's key is mistyped, and Book Circle has no key, only a calendar to embed.",
+  );
   luma.setCalendar(KEYS.berlin, berlinCalendar(base));
   luma.setCalendar(KEYS.chess, chessCalendar(base));
-  luma.answerNext(status(429, { message: "slow down" }, { "retry-after": "1" }), {
-    key: KEYS.chess,
-  });
-  await run();
+  const slowDown = status(429, { message: "slow down" }, { "retry-after": "1" });
+  luma.answerNext(slowDown, { key: KEYS.chess });
+  const orgs = await createOrgs(t);
+  const showSyncs = async () => {
+    await waitForQueue(t);
+    const rows = orgs.map(async ({ orgId, name }) => toResultRow(name, await outcomes.get(orgId)));
+    say(toTable(await Promise.all(rows)));
+    outcomes.clear();
+  };
+  await showSyncs();
 
-  say("\nSecond run: nothing has changed.");
-  await run();
+  say("\nThe next morning's run: nothing has changed.");
+  await t.mutation(internal.events.sync.runFullEventSync, {});
+  await showSyncs();
 
-  say("\nThird run: Chess Club has renamed its next evening and cancelled the one after it.");
-  luma.setCalendar(KEYS.chess, chessCalendar(base, true));
-  await run();
+  say(
+    "\nAnother one: Chess Club has renamed its next evening and deleted the one after it, and a proxy",
+  );
+  say("answers in lu.ma's place when Berlin Makers is asked for.");
+  luma.setCalendar(KEYS.chess, chessCalendar(base, "Blitz night"));
+  luma.dropEvent("evt-chess-2");
+  luma.answerNext(status(403, "<h1>Blocked</h1>"), { key: KEYS.berlin });
+  await t.mutation(internal.events.sync.runFullEventSync, {});
+  await showSyncs();
 
+  await showStatus(t, say);
   await showPages(t, orgs, say);
+}
+
+const POLL_MS = 100;
+
+/** Until no sync is under way and none is due. */
+async function waitForQueue(t: Engine): Promise<void> {
+  for (let isEmpty = false; !isEmpty;) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    isEmpty = await t.run(async (ctx) => {
+      const queue = await ctx.db.query("eventSyncQueue").unique();
+      const due = ctx.db
+        .query("eventSyncs")
+        .withIndex("by_due", (q) => q.gt("dueAt", undefined).lte("dueAt", Date.now()));
+      return queue?.current === undefined && (await due.first()) === null;
+    });
+  }
+}
+
+async function showStatus(t: Engine, say: Say): Promise<void> {
+  say("\nWhat orgs/queries:getSyncStatus says now:");
+  const { page } = await t.query(internal.orgs.queries.getSyncStatus, {});
+  const rows = page.map(({ name, lastSyncedAt, nextSyncAt, error }) => ({
+    organization: name,
+    "last synced": lastSyncedAt ?? "never",
+    "next sync": nextSyncAt ?? "in the morning",
+    error: error ?? "",
+  }));
+  say(toTable(rows));
+  for (const { error } of page) if (error !== null) say(error);
 }
 
 type Org = { orgId: Id<"organizations">; name: string };
@@ -201,9 +194,9 @@ function berlinCalendar(base: number): WireEvent[] {
   return [...past, ...toCome, openDay(base)];
 }
 
-function chessCalendar(base: number, isChanged = false): WireEvent[] {
-  const events = [
-    event(base, "evt-chess-1", isChanged ? "Blitz night" : "Chess evening", 2 * DAY_MS),
+function chessCalendar(base: number, nextEvening = "Chess evening"): WireEvent[] {
+  return [
+    event(base, "evt-chess-1", nextEvening, 2 * DAY_MS),
     event(base, "evt-chess-2", "Chess evening", 9 * DAY_MS),
     event(base, "evt-chess-3", "Online lesson", 4 * DAY_MS, {
       meeting_url: "https://meet.example/secret",
@@ -214,7 +207,6 @@ function chessCalendar(base: number, isChanged = false): WireEvent[] {
     }),
     openDay(base),
   ];
-  return isChanged ? events.filter(({ id }) => id !== "evt-chess-2") : events;
 }
 
 /** Two calendars manage it. */
@@ -280,32 +272,40 @@ async function showPages(t: Engine, orgs: Org[], say: Say): Promise<void> {
   );
 }
 
-type Outcome = SyncResult | "failed";
+type Outcome = sync.SyncCounts | "failed";
 
 /** An engine that keeps what each organization's sync came to. */
 function startObservedEngine() {
-  const outcomes = new Map<string, Outcome>();
+  const outcomes = new Map<string, Promise<Outcome>>();
   const syncOrgEvents = withHandler(sync.syncOrgEvents, (handler) => {
-    const syncOrg = handler as (ctx: object, args: { orgId: string }) => Promise<SyncResult>;
-    return (async (ctx: object, args: { orgId: string }) => {
-      outcomes.set(args.orgId, "failed");
-      const counts = await syncOrg(ctx, args);
-      outcomes.set(args.orgId, counts);
+    const syncOrg = handler as (ctx: object, args: { orgId: string }) => Promise<sync.SyncCounts>;
+    return ((ctx: object, args: { orgId: string }) => {
+      const counts = syncOrg(ctx, args);
+      outcomes.set(
+        args.orgId,
+        counts.catch(() => "failed"),
+      );
       return counts;
     }) as never;
   });
   return { t: startEngine({ "events/sync": { ...sync, syncOrgEvents } }), outcomes };
 }
 
-function toResultRow(
-  organization: string,
-  outcome: Outcome | undefined,
-): Record<string, string | number> {
-  if (outcome !== undefined && outcome !== "failed") {
-    return { organization, result: "synced", ...pick(syncCounts, outcome) };
-  }
-  const blanks = Object.keys(NO_COUNTS).map((field) => [field, ""]);
-  return { organization, result: outcome ?? "no key", ...Object.fromEntries(blanks) };
+const COUNTS = [
+  "fetched",
+  "inserted",
+  "updated",
+  "unchanged",
+  "removed",
+  "invalid",
+  "described",
+] as const;
+
+function toResultRow(organization: string, outcome: Outcome | "no key" = "no key") {
+  const isSynced = typeof outcome === "object";
+  const counts = COUNTS.map((field) => [field, isSynced ? outcome[field] : ""] as const);
+  const result = isSynced ? "synced" : outcome;
+  return { organization, result, ...Object.fromEntries(counts) };
 }
 
 function toRow(

@@ -6,7 +6,7 @@
 import { getFunctionName } from "convex/server";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
 import * as sync from "../../convex/events/sync";
-import type { ComparedEvent, SyncResult } from "../../convex/events/validators";
+import type { ComparedEvent } from "../../convex/events/validators";
 import { aMirroredEvent, aWireEvent } from "../support/builders";
 import { settle, useRealTime, useSimulatedTime } from "../support/clock";
 import { LumaServer, type WireEvent } from "../support/lumaServer";
@@ -104,7 +104,7 @@ async function measureSync(
   try {
     const ctx = withoutDatabase(storedCount, descriptionLength, sample);
     const { _handler } = sync.syncOrgEvents as unknown as {
-      _handler: (ctx: object, args: object) => Promise<SyncResult>;
+      _handler: (ctx: object, args: object) => Promise<sync.SyncCounts>;
     };
     const counts = await settle(_handler(ctx, { orgId: ORG._id }));
     if (counts.updated < storedCount) throw new Error("the sync did not compare all events");
@@ -117,9 +117,9 @@ async function measureSync(
 /** Answers the sync's queries and mutations, as JSON that is parsed, the way Convex does. */
 function withoutDatabase(storedCount: number, descriptionLength: number, sample: () => void) {
   const answers: Record<string, (args: Record<string, unknown>) => unknown> = {
-    "events/turns:beginSync": () => ({ syncNumber: 1, name: ORG.name }),
+    "events/queue:beginSync": () => ({ syncNumber: 1, startedAt: Date.now() }),
     "orgs/queries:getById": () => ORG,
-    "events/queries:getStoredWindow": ({ cursor }) => {
+    "events/queries:getStoredEvents": ({ cursor }) => {
       const from = Number(cursor ?? 0);
       const to = Math.min(from + STORED_PAGE, storedCount);
       const page = storedEvents(from, to, descriptionLength);
@@ -127,10 +127,13 @@ function withoutDatabase(storedCount: number, descriptionLength: number, sample:
     },
     "events/mutations:upsertEvents": ({ events }) => {
       const updated = (events as unknown[]).length;
-      return { inserted: 0, updated, unchanged: 0 };
+      return { inserted: 0, updated, unchanged: 0, written: { done: updated, bytes: 0 } };
     },
     "events/mutations:updateOrgSyncTimestamp": () => null,
-    "events/mutations:describeEvents": ({ descriptions }) => (descriptions as unknown[]).length,
+    "events/mutations:describeEvents": ({ descriptions }) => {
+      const described = (descriptions as unknown[]).length;
+      return { described, written: { done: described, bytes: 0 } };
+    },
   };
   const call = (
     reference: Parameters<typeof getFunctionName>[0],
@@ -148,10 +151,13 @@ function withoutDatabase(storedCount: number, descriptionLength: number, sample:
 }
 
 function storedEvents(from: number, to: number, descriptionLength: number): ComparedEvent[] {
-  return Array.from({ length: to - from }, (_, offset) => ({
-    ...aMirroredEvent({ lumaEventId: `evt-${from + offset}` }),
-    description: `${EMOJI} an older text`.padEnd(descriptionLength, " text"),
-    _id: `${from + offset}events` as Id<"events">,
-    bytes: 2_000,
-  }));
+  return Array.from({ length: to - from }, (_, offset) => {
+    const event = aMirroredEvent({ lumaEventId: `evt-${from + offset}` });
+    return {
+      ...event,
+      overAt: event.startAt,
+      description: `${EMOJI} an older text`.padEnd(descriptionLength, " text"),
+      _id: `${from + offset}events` as Id<"events">,
+    };
+  });
 }

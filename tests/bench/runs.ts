@@ -1,29 +1,38 @@
 /**
- * What mornings cost, in simulated time: requests, documents and how long they take. These numbers come out the same
- * every time; the README has them.
+ * What mornings cost, and what an outage of lu.ma's does to them, in simulated time: requests, documents and how long they
+ * take. These numbers come out the same every time.
  */
 import { internal } from "../../convex/_generated/api";
+import type { Id } from "../../convex/_generated/dataModel";
 import { toMirroredEvent } from "../../convex/events/luma/mapping";
 import { readEntry } from "../../convex/events/luma/wire";
-import type { MirroredEvent } from "../../convex/events/validators";
-import { aStoredEvent, aWireEvent, DAY_MS } from "../support/builders";
+import { aStoredEvent, aWireEvent, DAY_MS, HOUR_MS } from "../support/builders";
 import { passTime, useRealTime, useSimulatedTime } from "../support/clock";
-import { startCountedEngine } from "../support/counting";
+import { startCountedEngine, type ActionCall, type Counts } from "../support/counting";
 import type { Engine } from "../support/engine";
-import { LumaServer, type WireEvent } from "../support/lumaServer";
-import { bounded, insertMany, nth, quietly, type Row } from "./shared";
+import { hearLog } from "../support/log";
+import { LumaServer, status, type RequestKind, type WireEvent } from "../support/lumaServer";
+import { bounded, insertMany, nth, toDuration, type Row } from "./shared";
 
 /** What one request takes in simulated time; lu.ma's own time is not known. */
 export const LUMA_ANSWER_MS = 300;
 const MINUTE_MS = 60_000;
 /** A time for all runs: the same numbers come out every day. */
 const STARTS_AT = Date.parse("2026-09-01T07:00:00.000Z");
+/** Of each organization, on a morning without changes: when it is due, began, was stamped and has ended. */
+const MAX_WRITTEN_AN_ORG = 6;
+/** Of the queue, once a morning. */
+const MAX_WRITTEN_A_RUN = 3;
+/** As many events that the list lacks are asked for in a sync. */
+const MAX_CHECKED = 100;
 
 export type Morning = {
   what: string;
   orgs: number;
   eventsToCome: number;
   isFirst?: boolean;
+  /** So many of the events are stored, and lu.ma has them no more. */
+  gone?: number;
 };
 
 /** The rows of the README's table. */
@@ -39,18 +48,94 @@ export const MORNINGS: Morning[] = [
     eventsToCome: 1_000,
     isFirst: true,
   },
+  { what: "1 organization, 10 of 1,000 events gone", orgs: 1, eventsToCome: 1_000, gone: 10 },
+  {
+    what: "1 organization, 300 of 1,000 events gone: 100 a morning",
+    orgs: 1,
+    eventsToCome: 1_000,
+    gone: 300,
+  },
 ];
 
-/** A full run by the cron on a morning on which nothing has changed, or on the first one. */
+/** A morning's run by the cron, until its queue is empty. */
 export async function measureMorning(morning: Morning): Promise<Row> {
-  const { what, orgs, eventsToCome, isFirst = false } = morning;
-  const luma = await startSimulation();
+  const { what, orgs, isFirst = false, gone = 0 } = morning;
+  const { t, orgIds, asked, counts, syncs } = await runMorning(morning);
+  const stored = await t.run((ctx) => ctx.db.query("events").take(20_000));
+  const removed = stored.filter(({ status }) => status === "removed").length;
+  const synced = await countSynced(t, orgIds);
+  if (syncs.length !== orgs || synced !== orgs || removed !== Math.min(gone, MAX_CHECKED)) {
+    throw new Error(`${what}: ${syncs.length} syncs, ${synced} synced, ${removed} removed`);
+  }
+  const written = counts.documentsWritten - counts.eventsWritten;
+  const mostWritten = orgs * MAX_WRITTEN_AN_ORG + MAX_WRITTEN_A_RUN;
+  if (written > mostWritten || (!isFirst && counts.eventsWritten > removed)) {
+    throw new Error(`${what}: wrote ${counts.eventsWritten} events and ${written} others`);
+  }
+  return {
+    "a morning": what,
+    pages: asked("list"),
+    "single events": asked("event"),
+    "documents read": counts.documentsRead,
+    "documents written": counts.documentsWritten,
+    takes: toDuration(lastEnd(syncs) - STARTS_AT),
+  };
+}
+
+const OUTAGE_ORGS = [3, 40, 1_000];
+const OUTAGE_HOURS = [1, 3];
+/** Of ten events, with the pause after it. */
+const MAX_SYNC_MS = 5_000;
+
+/** lu.ma answers 503 from the start of the morning's run on. */
+export async function benchOutages(): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const orgs of OUTAGE_ORGS) {
+    const morning = { what: "", orgs, eventsToCome: 10 };
+    for (const hours of OUTAGE_HOURS) {
+      const outageMs = hours * HOUR_MS;
+      const { t, orgIds, asked, syncs } = await runMorning(morning, outageMs);
+      const synced = await countSynced(t, orgIds);
+      if (synced !== orgs) throw new Error(`${synced} of ${orgs} were synced`);
+      const tookMs = lastEnd(syncs) - STARTS_AT;
+      rows.push({
+        "an outage of": `${hours} h`,
+        organizations: orgs,
+        "pages asked for": asked("list"),
+        "syncs that failed": syncs.length - orgs,
+        "the last was synced after": toDuration(tookMs),
+        "in minutes": bounded(tookMs / MINUTE_MS, (2 * outageMs + orgs * MAX_SYNC_MS) / MINUTE_MS),
+      });
+    }
+  }
+  return rows;
+}
+
+type Run = {
+  t: Engine;
+  orgIds: Id<"organizations">[];
+  asked: (kind: RequestKind) => number;
+  counts: Counts;
+  /** Actions that have ended. */
+  syncs: ActionCall[];
+};
+
+/** @param outageMs how long lu.ma answers 503, from the beginning on. */
+async function runMorning(
+  { orgs, eventsToCome, isFirst = false, gone = 0 }: Morning,
+  outageMs = 0,
+): Promise<Run> {
+  const luma = await LumaServer.start();
+  useSimulatedTime(STARTS_AT);
+  luma.stubFetch({ answerMs: LUMA_ANSWER_MS });
+  luma.failBetween(STARTS_AT, STARTS_AT + outageMs, status(503));
   const calendar = toCalendar(eventsToCome);
-  for (let i = 0; i < orgs; i += 1) luma.setCalendar(`key-${i}`, calendar);
+  for (let i = 0; i < orgs; i += 1) luma.setCalendar(`key-${i}`, calendar.slice(gone));
   const { t, counts, actionCalls, reset, stop } = startCountedEngine();
   const orgIds = await insertMany(t, "organizations", orgs, (index) => ({
     name: `Org ${index}`,
     lumaApiKey: `key-${index}`,
+    ...(isFirst ? {} : { eventsLastSynced: STARTS_AT - DAY_MS }),
   }));
   if (!isFirst) {
     const stored = calendar.map(toStored);
@@ -63,45 +148,37 @@ export async function measureMorning(morning: Morning): Promise<Row> {
     await insertMany(t, "eventSyncs", orgs, (index) => ({
       orgId: nth(orgIds, index),
       lastNumber: 1,
+      startedAt: STARTS_AT - DAY_MS,
+      syncedNumber: 1,
     }));
   }
   reset();
-  const startedAt = Date.now();
-  await runToItsEnd(t);
+  await hearLog(async () => {
+    await t.mutation(internal.events.sync.runFullEventSync, {});
+    await passTime();
+  });
   stop();
-  await endSimulation(luma);
-
-  const syncs = actionCalls.filter(({ name }) => name === "events/sync:syncOrgEvents");
-  if (syncs.length !== orgs) throw new Error(`${what}: ${syncs.length} were synced`);
-  const endedAt = Math.max(...actionCalls.map((call) => call.endedAt));
+  useRealTime();
+  await luma.stop();
   return {
-    "a morning": what,
-    pages: luma.requestsOf("list").length,
-    descriptions: luma.requestsOf("event").length,
-    "documents read": counts.documentsRead,
-    "documents written": counts.documentsWritten,
-    takes: toDuration(endedAt - startedAt),
+    t,
+    orgIds,
+    asked: (kind) => luma.requestsOf(kind).length,
+    counts,
+    syncs: actionCalls.filter(({ name }) => name === "events/sync:syncOrgEvents"),
   };
 }
 
-/** A lu.ma in this process, in simulated time. */
-async function startSimulation(): Promise<LumaServer> {
-  const luma = await LumaServer.start();
-  useSimulatedTime(STARTS_AT);
-  return luma.stubFetch({ answerMs: LUMA_ANSWER_MS });
+function lastEnd(syncs: ActionCall[]): number {
+  return Math.max(...syncs.map(({ endedAt }) => endedAt));
 }
 
-async function endSimulation(luma: LumaServer): Promise<void> {
-  useRealTime();
-  await luma.stop();
-}
-
-async function runToItsEnd(t: Engine): Promise<void> {
-  await quietly(async () => {
-    const firstSlice = t.action(internal.events.sync.runFullEventSync, {});
-    await passTime();
-    await firstSlice;
-  });
+/** How many have been synced since the run began. */
+async function countSynced(t: Engine, orgIds: Id<"organizations">[]): Promise<number> {
+  const orgs = await t.run((ctx) =>
+    Promise.all(orgIds.map((orgId) => ctx.db.get("organizations", orgId))),
+  );
+  return orgs.filter((org) => (org?.eventsLastSynced ?? 0) >= STARTS_AT).length;
 }
 
 /** From tomorrow on, a minute apart. */
@@ -116,88 +193,9 @@ function toCalendar(count: number): WireEvent[] {
   );
 }
 
-function toStored(event: WireEvent): MirroredEvent & { description: string } {
+function toStored(event: WireEvent) {
   const read = readEntry(event);
-  if ("invalid" in read) throw new Error(read.invalid.reason);
-  return { ...toMirroredEvent(read.event), description: String(event.description) };
-}
-
-const RUN_SIZES = [10, 1_000, 5_000];
-/** Organizations, of which one has a key. */
-const ORGS_PER_KEY = 10;
-const MAX_ACTION_MINUTES = 10;
-
-/** Runs over empty calendars: what finding their organizations reads, and how they are cut into actions. */
-export async function benchRuns(): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const orgs of RUN_SIZES) {
-    rows.push({
-      "with a key": orgs,
-      "of organizations": orgs * ORGS_PER_KEY,
-      ...(await benchFinding(orgs)),
-      ...(await benchActions(orgs)),
-    });
-  }
-  return rows;
-}
-
-/** Finds them as the full run does, page by page. */
-async function benchFinding(orgsWithKey: number): Promise<Row> {
-  const { t, counts, reset, stop } = startCountedEngine();
-  await insertMany(t, "organizations", orgsWithKey * ORGS_PER_KEY, (index) => ({
-    name: `Org ${index}`,
-    lumaApiKey: index % ORGS_PER_KEY === 0 ? `key-${index}` : undefined,
-  }));
-  reset();
-  let found = 0;
-  let cursor: string | null = null;
-  for (let isDone = false; !isDone;) {
-    const orgs: { page: unknown[]; isDone: boolean; continueCursor: string } = await t.query(
-      internal.events.queries.getOrgsWithLumaConfig,
-      { cursor },
-    );
-    found += orgs.page.length;
-    ({ isDone, continueCursor: cursor } = orgs);
-  }
-  stop();
-  if (found !== orgsWithKey) throw new Error(`found ${found} of ${orgsWithKey} organizations`);
-  return {
-    "read to find them": bounded(counts.documentsRead, orgsWithKey),
-    "in pages": counts.queries,
-  };
-}
-
-async function benchActions(orgs: number): Promise<Row> {
-  const luma = await startSimulation();
-  for (let i = 0; i < orgs; i += 1) luma.setCalendar(`key-${i}`, []);
-  const { t, actionCalls, stop } = startCountedEngine();
-  await insertMany(t, "organizations", orgs, (index) => ({
-    name: `Org ${index}`,
-    lumaApiKey: `key-${index}`,
-  }));
-  await runToItsEnd(t);
-  stop();
-  await endSimulation(luma);
-
-  const stored = await t.run((ctx) => ctx.db.query("organizations").take(orgs));
-  const synced = stored.filter(({ eventsLastSynced }) => eventsLastSynced !== undefined);
-  if (synced.length !== orgs) throw new Error(`${synced.length} of ${orgs} were synced`);
-  const slices = actionCalls.filter(({ name }) => name === "events/sync:runFullEventSync");
-  const began = Math.min(...slices.map((slice) => slice.startedAt));
-  const ended = Math.max(...slices.map((slice) => slice.endedAt));
-  const longestMs = Math.max(...slices.map((slice) => slice.endedAt - slice.startedAt));
-  return {
-    "the run takes": toDuration(ended - began),
-    "actions of the run": slices.length,
-    "longest, minutes": bounded(longestMs / MINUTE_MS, MAX_ACTION_MINUTES, 2),
-  };
-}
-
-function toDuration(ms: number): string {
-  const seconds = Math.round(ms / 1_000);
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  return minutes < 60
-    ? `${minutes} min ${seconds % 60} s`
-    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  if (!("event" in read)) throw new Error(read.reason);
+  const description = String(event.description);
+  return { ...toMirroredEvent(read.event, read.audiences), description };
 }

@@ -1,4 +1,4 @@
-/** What the benchmark's parts share: bounds, silence, and filling tables. */
+/** What the benchmark's parts share: bounds, durations, and filling tables. */
 import type { WithoutSystemFields } from "convex/server";
 import type { Doc, Id, TableNames } from "../../convex/_generated/dataModel";
 import type { Engine } from "../support/engine";
@@ -24,17 +24,6 @@ export function countBrokenBounds(): number {
   return brokenBounds;
 }
 
-/** The module logs each sync. */
-export async function quietly<Result>(work: () => Promise<Result>): Promise<Result> {
-  const log = console.log;
-  console.log = () => undefined;
-  try {
-    return await work();
-  } finally {
-    console.log = log;
-  }
-}
-
 /** In transactions that stay within the engine's limits. */
 export async function insertMany<Table extends TableNames>(
   t: Engine,
@@ -56,4 +45,13 @@ export function nth<Item>(items: readonly Item[], index: number): Item {
   const item = items[index];
   if (item === undefined) throw new Error(`there is no item ${index} among ${items.length}`);
   return item;
+}
+
+export function toDuration(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60
+    ? `${minutes} min ${seconds % 60} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
