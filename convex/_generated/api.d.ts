@@ -33,6 +33,7 @@ import type * as events_views_boundedReads from "../events/views/boundedReads.js
 import type * as events_views_dashboard from "../events/views/dashboard.js";
 import type * as events_views_orgPage from "../events/views/orgPage.js";
 import type * as events_views_shown from "../events/views/shown.js";
+import type * as events_window from "../events/window.js";
 import type * as orgs_app from "../orgs/app.js";
 import type * as orgs_createOrg from "../orgs/createOrg.js";
 import type * as orgs_lumaConfig from "../orgs/lumaConfig.js";
@@ -73,6 +74,7 @@ declare const fullApi: ApiFromModules<{
   "events/views/dashboard": typeof events_views_dashboard;
   "events/views/orgPage": typeof events_views_orgPage;
   "events/views/shown": typeof events_views_shown;
+  "events/window": typeof events_window;
   "orgs/app": typeof orgs_app;
   "orgs/createOrg": typeof orgs_createOrg;
   "orgs/lumaConfig": typeof orgs_lumaConfig;

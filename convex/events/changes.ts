@@ -6,9 +6,10 @@ import type { ActionCtx } from "../_generated/server";
 import type { OrgId } from "../orgs/app";
 import { repeated } from "./convexCalls";
 import { selectCandidates, type Candidate } from "./descriptions";
-import { selectLacking, type Window } from "./lacking";
+import { selectLacking } from "./lacking";
 import type { LumaListing } from "./lumaClient";
 import { mirroredEvent, pick, type ComparedEvent, type MirroredEvent } from "./validators";
+import type { Window } from "./window";
 
 const MIRRORED_FIELDS = Object.keys(mirroredEvent.fields) as (keyof MirroredEvent)[];
 
@@ -39,10 +40,7 @@ export async function compareWithStored(
   window: Window,
 ): Promise<Changes> {
   const now = Date.now();
-  const isPublic = new Map<string | null, boolean>();
-  for (const { id, isPublic: is } of listing.invalid) {
-    isPublic.set(id, is && isPublic.get(id) !== false);
-  }
+  const isPublic = new Map(listing.invalid.map((entry) => [entry.id, entry.isPublic]));
   const [known, unchanged] = [new Set<string>(), new Set<string>()];
   const hidden: MirroredEvent[] = [];
   let candidates: Candidate[] = [];

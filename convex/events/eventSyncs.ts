@@ -6,8 +6,8 @@
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { getOrg, getOrgName, patchOrg, requireOrg, type Org, type OrgId } from "../orgs/app";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
+import { getOrg, getOrgName, orgId, patchOrg, requireOrg, type Org, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import type { SyncFailure } from "./failure";
 
@@ -120,10 +120,15 @@ export async function noteSuccess(ctx: MutationCtx, orgId: OrgId, syncNumber: nu
 }
 
 /** Keeps which calendar of lu.ma's the key belongs to. */
-export async function noteCalendar(ctx: MutationCtx, sync: NumberedSync, calendar: Calendar) {
-  await requireSync(ctx, sync.orgId, sync.syncNumber);
-  await patchSync(ctx, sync.orgId, () => ({ calendar }));
-}
+export const recordCalendar = internalMutation({
+  args: { orgId, calendar, syncNumber: v.number() },
+  returns: v.null(),
+  handler: async (ctx, { orgId, calendar, syncNumber }) => {
+    await requireSync(ctx, orgId, syncNumber);
+    await patchSync(ctx, orgId, () => ({ calendar }));
+    return null;
+  },
+});
 
 /**
  * Ends a sync that failed: it writes nothing more, `eventsSyncError` says why, and its organization is due again if the
@@ -147,8 +152,11 @@ export async function noteFailure(
   try {
     org = await requireSync(ctx, orgId, syncNumber);
   } catch (error) {
-    if (error instanceof ConvexError) return error.data as SyncFailure;
-    throw error;
+    if (!(error instanceof ConvexError)) throw error;
+    const data = error.data as SyncFailure;
+    // It ended by this very report, whose answer was lost.
+    const said = (await getOrg(ctx, orgId))?.eventsSyncError;
+    return data.kind === "ended" && said === failure.message ? failure : data;
   }
   if (sync === null) return failure;
   const failures = sync.failures ?? 0;

@@ -6,12 +6,10 @@ import type { Id } from "../_generated/dataModel";
 import { SyncError } from "./failure";
 import type { EventReader } from "./lumaClient";
 import type { ComparedEvent, UpsertedEvent } from "./validators";
+import type { Window } from "./window";
 
 /** A sync: a key has 200 requests a minute for all who use it. */
 const MAX_CHECKED = 100;
-
-/** Of the events' start, ms since 1970, UTC. */
-export type Window = { after: number; before: number };
 
 /**
  * Those that visitors see and that start in the window, and those that are not over and start outside of it, where no

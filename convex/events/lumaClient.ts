@@ -3,7 +3,7 @@
  * empty calendar. lu.ma's own names and formats stay behind this file. No database.
  */
 import type { LumaKey } from "../orgs/lumaKey";
-import { CAUSES, SyncError } from "./failure";
+import { CAUSES, SyncError, type Cause } from "./failure";
 import { getAddresses, toEventUrl, toPageUrl, type LumaAddress } from "./luma/addresses";
 import {
   isKnownToBePublic,
@@ -13,7 +13,7 @@ import {
 } from "./luma/mapping";
 import { ONCE, pause, PATIENT, requestJson } from "./luma/request";
 import { lumaPage, readCalendar, readEntry } from "./luma/wire";
-import { toLogItem } from "./text";
+import { quote } from "./text";
 import type { MirroredEvent } from "./validators";
 
 /** What is asked for; the server caps it at a number that it does not tell. */
@@ -25,6 +25,8 @@ const PAGE_PAUSE_MS = 200;
 /** The same, for single events: from the start of one request to the start of the next. */
 const EVENT_PAUSE_MS = 300;
 
+const EXPIRED: Cause[] = ["malformed", "gone", "refused"];
+
 /** A complete listing, ready to be stored. */
 export type LumaListing = {
   /** By lu.ma id: the same id twice is one event, as it was listed last. */
@@ -35,7 +37,12 @@ export type LumaListing = {
 };
 
 /** An entry that could not be read. Without an id, nobody can say which event it is. */
-export type InvalidEntry = { id: string | null; reason: string; isPublic: boolean };
+type InvalidEntry = {
+  id: string | null;
+  /** Which one, and what is wrong with it, for the log. */
+  what: string;
+  isPublic: boolean;
+};
 
 type ListingRequest = {
   key: LumaKey;
@@ -61,22 +68,20 @@ export async function fetchLumaEvents(request: ListingRequest): Promise<LumaList
       if ("event" in read) {
         listing.listed.set(read.event.id, toMirroredEvent(read.event, read.audiences));
       } else {
-        const { id, reason, audiences } = read;
-        listing.invalid.push({ id, reason, isPublic: isKnownToBePublic(audiences) });
+        const what = quote(`${read.id ?? "(no id)"} (${read.reason})`, request.key.apiKey);
+        listing.invalid.push({ id: read.id, what, isPublic: isKnownToBePublic(read.audiences) });
       }
     }
     if (!page.has_more) return listing;
 
     const cursor = page.next_cursor;
-    const odd = (what: string) => new SyncError(what, "oddPages");
-    if (!cursor) throw odd(`page ${pageNumber} has a next one, but lu.ma gave no cursor for it`);
-    if (usedCursors.has(cursor)) {
-      throw odd(`lu.ma gave the cursor of page ${pageNumber} a second time`);
-    }
-    if (pageNumber === MAX_PAGES) throw odd(`lu.ma's listing has more than ${MAX_PAGES} pages`);
+    const odd = (what: string) => new SyncError(`lu.ma gave ${what}`, "oddPages");
+    if (!cursor) throw odd(`no cursor for the page after page ${pageNumber}`);
+    if (usedCursors.has(cursor)) throw odd(`the cursor of page ${pageNumber} a second time`);
+    if (pageNumber === MAX_PAGES) throw odd(`more than ${MAX_PAGES} pages`);
     usedCursors.add(cursor);
     await pause(PAGE_PAUSE_MS, request.deadline);
-    page = await fetchLaterPage(request, address, pageNumber + 1, cursor);
+    page = await fetchPage(request, address, pageNumber + 1, cursor);
   }
 }
 
@@ -98,23 +103,6 @@ async function fetchFirstPage(request: ListingRequest) {
   throw new SyncError(what, ...errors.flatMap((error) => error.causes));
 }
 
-/** What refuses a later page, but not the first one, is most likely a cursor that has expired. */
-async function fetchLaterPage(
-  request: ListingRequest,
-  address: LumaAddress,
-  pageNumber: number,
-  cursor: string,
-): Promise<LumaPage> {
-  try {
-    return await fetchPage(request, address, pageNumber, cursor);
-  } catch (error) {
-    const isExpired =
-      error instanceof SyncError &&
-      error.causes.some((cause) => ["malformed", "gone", "refused"].includes(cause));
-    throw isExpired ? new SyncError(error.message, "expired") : error;
-  }
-}
-
 async function fetchPage(
   { key, after, before, deadline }: ListingRequest,
   address: LumaAddress,
@@ -123,7 +111,15 @@ async function fetchPage(
 ): Promise<LumaPage> {
   const url = toPageUrl(address, { after, before, size: PAGE_SIZE, cursor });
   const label = `page ${pageNumber}`;
-  const json = await requestJson({ url, key, deadline, label, patience: PATIENT });
+  let json: unknown;
+  try {
+    json = await requestJson({ url, key, deadline, label, patience: PATIENT });
+  } catch (error) {
+    if (!(error instanceof SyncError) || cursor === undefined) throw error;
+    // What refuses a later page, but not the first one, is most likely a cursor that has expired.
+    const isExpired = error.causes.some((cause) => EXPIRED.includes(cause));
+    throw isExpired ? new SyncError(error.message, "expired") : error;
+  }
   const page = lumaPage.safeParse(json);
   if (page.success) return page.data;
   const wrong = page.error.issues.map((issue) => issue.path.join(".") || "all of it");
@@ -138,31 +134,12 @@ export type EventAnswer =
   /** No description: it is not public, or lu.ma said nothing of a description. Empty: lu.ma has none. */
   { event: MirroredEvent; description: string | undefined } | "gone" | "nothing";
 
-/** For one thing. `deadline` is when to give up, ms since 1970. */
-type SingleRequest = { key: LumaKey; address: LumaAddress; deadline: number };
-
-/** The calendar that a key belongs to, asked for once, within 10 s; `null` when lu.ma does not say. Never throws. */
-export async function fetchLumaCalendar({
-  key,
-  address,
-  deadline,
-}: SingleRequest): Promise<{ id: string; name: string } | null> {
-  if (address.calendar === null) return null;
-  const request = { url: address.calendar, key, deadline, label: "the calendar", patience: ONCE };
-  try {
-    const calendar = readCalendar(await requestJson(request));
-    return calendar && { id: toLogItem(calendar.id), name: toLogItem(calendar.name) };
-  } catch (error) {
-    if (error instanceof SyncError) return null;
-    throw error;
-  }
-}
-
 /** Asks for one event after another, 300 ms from the start of one request to the start of the next. */
 export class EventReader {
   private lastAskedAt = -Infinity;
 
-  constructor(private readonly request: SingleRequest) {}
+  /** @param deadline when to give up, ms since 1970. */
+  constructor(private readonly request: { key: LumaKey; address: LumaAddress; deadline: number }) {}
 
   /** @throws SyncError when the time is up. */
   async pause(): Promise<void> {
@@ -197,5 +174,21 @@ export class EventReader {
       event: toMirroredEvent(read.event, read.audiences),
       description: isHidden ? undefined : toDescription(read.event),
     };
+  }
+
+  /** The calendar that the key belongs to, asked for once; `null` when lu.ma does not say. Never throws. */
+  async fetchCalendar(): Promise<{ id: string; name: string } | null> {
+    const { key, address, deadline } = this.request;
+    if (address.calendar === null) return null;
+    const request = { url: address.calendar, key, deadline, label: "the calendar", patience: ONCE };
+    try {
+      const calendar = readCalendar(await requestJson(request));
+      return (
+        calendar && { id: quote(calendar.id, key.apiKey), name: quote(calendar.name, key.apiKey) }
+      );
+    } catch (error) {
+      if (error instanceof SyncError) return null;
+      throw error;
+    }
   }
 }

@@ -7,9 +7,9 @@ import { getOrg, getOrgName, orgId, onEventsPublished, patchOrg, type OrgId } fr
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
 import { eventDescription } from "./descriptions";
-import { calendar, forgetSyncs, noteCalendar, noteSuccess, requireSync } from "./eventSyncs";
+import { calendar, forgetSyncs, noteSuccess, requireSync } from "./eventSyncs";
 import { MAX_WRITE_BYTES, WriteBudget, written } from "./slowWrites";
-import { pick, upsertedEvent } from "./validators";
+import { pick, upsertCounts, upsertedEvent } from "./validators";
 import { Budget, within } from "./views/boundedReads";
 
 /**
@@ -18,14 +18,6 @@ import { Budget, within } from "./views/boundedReads";
  * mutation writes everything, whatever sync is running.
  */
 const syncNumber = v.optional(v.number());
-
-/** `inserted + updated + unchanged` is the number of events given, unless `written` says that some were left. */
-const upsertResult = v.object({
-  inserted: v.number(),
-  updated: v.number(),
-  unchanged: v.number(),
-  written,
-});
 
 /**
  * Writes the organization's events that differ from what is stored, looked up by their lu.ma ids: inserts new ones,
@@ -36,7 +28,7 @@ const upsertResult = v.object({
  */
 export const upsertEvents = internalMutation({
   args: { orgId, events: v.array(upsertedEvent), syncNumber },
-  returns: upsertResult,
+  returns: upsertCounts.extend({ written }),
   handler: async (ctx, { orgId, events, syncNumber }) => {
     const org = await requireSync(ctx, orgId, syncNumber);
     const counts = { inserted: 0, updated: 0, unchanged: 0 };
@@ -64,7 +56,7 @@ export const upsertEvents = internalMutation({
       await publish(ctx, { orgId, eventIds: published });
     }
     const done = counts.inserted + counts.updated + counts.unchanged;
-    return { ...counts, written: budget.toWritten(done) };
+    return { ...counts, written: { done, bytes: budget.bytes } };
   },
 });
 
@@ -99,7 +91,7 @@ export const markEventsRemoved = internalMutation({
       }
       done += 1;
     }
-    return { removed, written: budget.toWritten(done) };
+    return { removed, written: { done, bytes: budget.bytes } };
   },
 });
 
@@ -127,7 +119,7 @@ export const describeEvents = internalMutation({
       }
       done += 1;
     }
-    return { described, written: budget.toWritten(done) };
+    return { described, written: { done, bytes: budget.bytes } };
   },
 });
 
@@ -135,7 +127,7 @@ async function findEvent(ctx: QueryCtx, orgId: OrgId, lumaEventId: string) {
   return await ctx.db
     .query("events")
     .withIndex("by_luma_id", (q) => q.eq("lumaEventId", lumaEventId).eq("orgId", orgId))
-    .first();
+    .unique();
 }
 
 /**
@@ -153,16 +145,6 @@ export const updateOrgSyncTimestamp = internalMutation({
     await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: undefined });
     if (syncNumber === undefined) return null;
     return (await noteSuccess(ctx, orgId, syncNumber)) ?? null;
-  },
-});
-
-/** Keeps which calendar of lu.ma's the key belongs to. */
-export const recordCalendar = internalMutation({
-  args: { orgId, calendar, syncNumber: v.number() },
-  returns: v.null(),
-  handler: async (ctx, { calendar, ...sync }) => {
-    await noteCalendar(ctx, sync, calendar);
-    return null;
   },
 });
 

@@ -21,6 +21,7 @@ import {
 } from "./eventSyncs";
 import { SyncError, syncFailure, toFailure, type SyncFailure } from "./failure";
 import { cancelIfPending, isPending, type ScheduledId } from "./scheduled";
+import { toLogLine } from "./text";
 
 /** From the end of one sync to the start of the next. */
 const ORG_PAUSE_MS = milliseconds({ seconds: 1 });
@@ -29,7 +30,6 @@ const LOST_AFTER_MS = milliseconds({ minutes: 12 });
 /** So many organizations in a row that lu.ma did not serve, each with another key, are an outage: the queue rests. */
 const OUTAGE_ORGS = 5;
 const REST_MS = milliseconds({ minutes: 30 });
-
 /** The log counts no further. */
 const MAX_COUNTED = 1_000;
 
@@ -96,13 +96,7 @@ export const endSync = internalMutation({
   returns: v.union(syncFailure, v.null()),
   handler: async (ctx, { failure, ...sync }) => {
     const outcome = failure && (await noteFailure(ctx, sync, failure));
-    const queue = await getQueue(ctx);
-    if (!isCurrent(queue, sync)) {
-      await scheduleAndSave(ctx, queue);
-      return outcome;
-    }
-    await cancelIfPending(ctx, queue.current?.checkId);
-    await goOn(ctx, queue, sync.orgId, outcome);
+    await goOn(ctx, sync, outcome);
     return outcome;
   },
 });
@@ -112,38 +106,38 @@ export const endLostSync = internalMutation({
   args: numberedSync,
   returns: v.null(),
   handler: async (ctx, sync) => {
-    const queue = await getQueue(ctx);
-    if (!isCurrent(queue, sync)) return null;
     const error = new SyncError("nothing was heard of its sync for 12 minutes", "lost");
     const failure = toFailure(error, sync.orgId, await getOrg(ctx, sync.orgId));
     const outcome = await noteFailure(ctx, sync, failure);
-    if (outcome !== null) console.error(outcome.message);
-    await goOn(ctx, queue, sync.orgId, outcome);
+    if (outcome === failure) console.error(failure.message);
+    await goOn(ctx, sync, outcome, true);
     return null;
   },
 });
 
-/** Only the sync that is under way may end. */
-function isCurrent({ current }: Queue, { orgId, syncNumber }: NumberedSync): boolean {
-  return current?.orgId === orgId && current.syncNumber === syncNumber;
-}
-
-/** Goes on after the sync of an organization, which failed or, with `null`, succeeded. */
+/** Goes on after a sync, which failed or, with `null`, succeeded. A check that ends one must not cancel itself. */
 async function goOn(
   ctx: MutationCtx,
-  queue: Queue,
-  orgId: OrgId,
+  { orgId, syncNumber }: NumberedSync,
   outcome: SyncFailure | null,
+  isCheck = false,
 ): Promise<void> {
+  const queue = await getQueue(ctx);
+  const { current } = queue;
+  if (current?.orgId !== orgId || current.syncNumber !== syncNumber) {
+    // Only the sync that is under way can end.
+    return await scheduleAndSave(ctx, queue);
+  }
+  if (!isCheck) await cancelIfPending(ctx, current.checkId);
   const hasFailed = outcome?.kind === "passing" || outcome?.kind === "lasting";
   const unserved = await getUnserved(ctx, queue, orgId, outcome);
   const isOutage = outcome?.isOutage === true && unserved.length >= OUTAGE_ORGS;
   const restsUntil = Date.now() + (isOutage ? REST_MS : ORG_PAUSE_MS);
   if (isOutage) {
-    console.error(
-      `lu.ma sync queue: lu.ma served none of the last ${OUTAGE_ORGS} organizations. ${(await getDue(ctx, Date.now(), MAX_COUNTED)).length} are due, ` +
-        `and the queue rests until ${toIso(restsUntil)}. The last one: ${outcome.message}`,
-    );
+    const due = await getDue(ctx, Date.now(), MAX_COUNTED);
+    const rest = `${due.length} are due, and the queue rests until ${new Date(restsUntil).toISOString()}.`;
+    const why = `lu.ma served none of the last ${OUTAGE_ORGS} organizations: ${outcome.message}`;
+    console.error(toLogLine("lu.ma sync queue:", rest, why));
   }
   await scheduleAndSave(ctx, {
     ...queue,
@@ -214,13 +208,9 @@ async function logEmpty(ctx: QueryCtx, { synced, failed }: Queue): Promise<void>
   const due = await getDue(ctx, Infinity, MAX_COUNTED);
   const [first, ...others] = due.filter(({ failures }) => failures !== undefined);
   const again = first
-    ? `${others.length + 1} will be tried again, the first at ${toIso(first.dueAt)}`
+    ? `${others.length + 1} will be tried again, the first at ${new Date(first.dueAt).toISOString()}`
     : "none will be tried again";
   console.log(`lu.ma sync queue: empty again. ${synced} synced, ${failed} failed; ${again}.`);
-}
-
-function toIso(ms: number): string {
-  return new Date(ms).toISOString();
 }
 
 export async function getQueue(ctx: QueryCtx): Promise<Queue> {

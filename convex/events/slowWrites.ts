@@ -18,7 +18,7 @@ type Written = Infer<typeof written>;
 
 /** What one mutation of a sync may write: 1 MiB of whole documents, one document at least. */
 export class WriteBudget {
-  private bytes = 0;
+  bytes = 0;
   constructor(private readonly syncNumber: number | undefined) {}
 
   /** Whether a document may still be written; if so, it counts, as it was read or as it will be, whichever is larger. */
@@ -28,11 +28,6 @@ export class WriteBudget {
     if (this.syncNumber !== undefined && isSpent) return false;
     this.bytes += bytes;
     return true;
-  }
-
-  /** @param done how many of the items that the mutation was given are done with. */
-  toWritten(done: number): Written {
-    return { done, bytes: this.bytes };
   }
 }
 

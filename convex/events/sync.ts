@@ -18,18 +18,14 @@ import {
   type StartedSync,
 } from "./eventSyncs";
 import { SyncError, toFailure, type SyncFailure } from "./failure";
-import { checkLacking, type Window } from "./lacking";
-import { EventReader, fetchLumaCalendar, fetchLumaEvents, type InvalidEntry } from "./lumaClient";
+import { checkLacking } from "./lacking";
+import { EventReader, fetchLumaEvents } from "./lumaClient";
 import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
 import { writeSlowly } from "./slowWrites";
-import { listSome, toLogItem, toLogLine, withoutKey } from "./text";
-import type { UpsertedEvent } from "./validators";
-
-const WINDOW_BACK_MS = milliseconds({ days: 30 });
-const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
-/** After a longer pause, what is older is no longer watched. */
-const MAX_WINDOW_BACK_MS = milliseconds({ years: 1 });
+import { listSome, toLogLine } from "./text";
+import { upsertCounts, type UpsertedEvent } from "./validators";
+import { toWindow } from "./window";
 
 // A sync's time, from when it began: Convex allows an action 30 minutes, and the queue waits for 12.
 
@@ -38,18 +34,15 @@ const FETCH_MS = milliseconds({ minutes: 7 });
 /** Events are written until then. */
 const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 
-const count = v.number();
 const syncCounts = v.object({
   /** Distinct valid events in lu.ma's listing. */
-  fetched: count,
-  inserted: count,
-  updated: count,
-  unchanged: count,
-  removed: count,
+  fetched: v.number(),
+  ...upsertCounts.fields,
+  removed: v.number(),
   /** Entries of the listing that could not be read. */
-  invalid: count,
+  invalid: v.number(),
   /** Descriptions that were new, changed or cleared. */
-  described: count,
+  described: v.number(),
 });
 export type SyncCounts = Infer<typeof syncCounts>;
 
@@ -92,12 +85,8 @@ export const syncOrgEvents = internalAction({
       throw new ConvexError({ message, kind });
     }
     const numbers = Object.entries(result.counts).map(([field, count]) => `${field} ${count}`);
-    console.log(
-      toLogLine(
-        `lu.ma sync of "${getOrgName(org)}" (${orgId}): ${numbers.join(", ")}.`,
-        ...result.notes,
-      ),
-    );
+    const did = `lu.ma sync of "${getOrgName(org)}" (${orgId}): ${numbers.join(", ")}.`;
+    console.log(toLogLine(did, ...result.notes));
     // A success is known by its stamp; the queue only waits for the action's end.
     if (started !== undefined) await reportEnd(ctx, orgId, started, null);
     return result.counts;
@@ -129,7 +118,7 @@ async function syncOrg(
   { syncNumber, startedAt }: StartedSync,
 ): Promise<{ counts: SyncCounts; notes: string[] }> {
   const key = getLumaKey(org);
-  const window = toWindow(org, startedAt);
+  const window = toWindow(org.eventsLastSynced, startedAt);
   const deadline = startedAt + FETCH_MS;
   const listing = await fetchLumaEvents({ key, ...window, deadline });
   const { listed, invalid, address } = listing;
@@ -138,15 +127,12 @@ async function syncOrg(
   const { upsertEvents, markEventsRemoved, updateOrgSyncTimestamp } = internal.events.mutations;
   const sync = { orgId: org._id, syncNumber };
   const until = startedAt + SYNC_MS;
-  const upsert = async (toWrite: UpsertedEvent[]) =>
-    await writeSlowly(toWrite, until, (events) =>
-      ctx.runMutation(upsertEvents, { ...sync, events }),
-    );
+  const upsert = (toWrite: UpsertedEvent[]) =>
+    writeSlowly(toWrite, until, (events) => ctx.runMutation(upsertEvents, { ...sync, events }));
   const written = await upsert(changes.toWrite);
-  const invalidOnes = describeInvalid(invalid, key);
   if (listed.size === 0 && invalid.length > 0) {
     const what = `of ${invalid.length} entries of lu.ma's list, not one could be read`;
-    throw new SyncError(`${what}: ${invalidOnes[0]}`, "unreadable");
+    throw new SyncError(`${what}: ${invalid[0]?.what}`, "unreadable");
   }
   const reader = new EventReader({ key, address, deadline });
   const { found, gone, failure } = await checkLacking(reader, changes.lacking);
@@ -158,7 +144,7 @@ async function syncOrg(
   const stamp = { ...sync, timestamp: startedAt };
   const known = await repeated(() => ctx.runMutation(updateOrgSyncTimestamp, stamp));
 
-  const calendar = known ?? (await findCalendar(ctx, sync, { key, address, deadline }));
+  const calendar = known ?? (await findCalendar(ctx, sync, reader));
   const step = { org, syncNumber, reader, until };
   const { described, note } = await syncDescriptions(ctx, step, changes.candidates);
   const counts = {
@@ -170,13 +156,15 @@ async function syncOrg(
     invalid: invalid.length,
     described,
   };
-  const lacking = changes.lacking.length;
   const notes = [
     calendar ? `Calendar ${calendar.name} (${calendar.id}).` : "",
     address.isOlder ? "On lu.ma's older address: cities stand for addresses." : "",
-    lacking > 0 ? `Not in the list: ${lacking}; as lu.ma gives them: ${found.length}.` : "",
+    changes.lacking.length > 0 ? `Not in the list: ${changes.lacking.length}.` : "",
     note,
-    listSome("Invalid", invalidOnes),
+    listSome(
+      "Invalid",
+      invalid.map((entry) => entry.what),
+    ),
   ];
   return { counts, notes };
 }
@@ -185,14 +173,13 @@ async function syncOrg(
 async function findCalendar(
   ctx: ActionCtx,
   sync: NumberedSync,
-  request: Parameters<typeof fetchLumaCalendar>[0],
+  reader: EventReader,
 ): Promise<Calendar | null> {
-  const calendar = await fetchLumaCalendar(request);
-  if (calendar === null) return null;
-  try {
-    await ctx.runMutation(internal.events.mutations.recordCalendar, { ...sync, calendar });
-  } catch {
-    // Convex refused it, or a later sync has begun: the next one asks again.
+  const calendar = await reader.fetchCalendar();
+  if (calendar !== null) {
+    const { recordCalendar } = internal.events.eventSyncs;
+    // Convex may refuse it, or a later sync has begun: the next one asks again.
+    await ctx.runMutation(recordCalendar, { ...sync, calendar }).catch(() => null);
   }
   return calendar;
 }
@@ -205,22 +192,6 @@ function getLumaKey(org: Org): LumaKey {
   const key = resolveLumaKey(org);
   if ("apiKey" in key) return key;
   throw new SyncError(key.problem, "noKey");
-}
-
-/** From 30 days before the last successful sync began, so that what was hidden in a pause is noticed. */
-function toWindow({ eventsLastSynced }: Org, startedAt: number): Window {
-  const lastSynced = Math.min(eventsLastSynced ?? startedAt, startedAt);
-  return {
-    after: Math.max(lastSynced - WINDOW_BACK_MS, startedAt - MAX_WINDOW_BACK_MS),
-    before: startedAt + WINDOW_AHEAD_MS,
-  };
-}
-
-/** An id that holds the key may have come from anywhere. */
-function describeInvalid(invalid: InvalidEntry[], { apiKey }: LumaKey): string[] {
-  return invalid.map(({ id, reason }) =>
-    toLogItem(`${id === null ? "(no id)" : withoutKey(id, apiKey)} (${reason})`),
-  );
 }
 
 /**

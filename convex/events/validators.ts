@@ -26,6 +26,13 @@ export type MirroredEvent = Infer<typeof mirroredEvent>;
 export const upsertedEvent = mirroredEvent.extend({ description: v.optional(v.string()) });
 export type UpsertedEvent = Infer<typeof upsertedEvent>;
 
+/** `inserted + updated + unchanged` is the number of events that are done with. */
+export const upsertCounts = v.object({
+  inserted: v.number(),
+  updated: v.number(),
+  unchanged: v.number(),
+});
+
 /** A stored event as a sync compares it. */
 export const comparedEvent = mirrored.extend({
   ...storedEvent.pick("overAt", "status", "description").fields,

@@ -10,7 +10,7 @@ import { parseLumaKey } from "./lumaKey";
 
 /** From the start of a sync to the next one that is requested: a button cannot use up a key's 200 requests a minute. */
 const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
-const CALENDAR_HOSTS = ["lu.ma", "luma.com"];
+const ON_LUMA = /^https:\/\/(lu\.ma|luma\.com)\//;
 
 /** What is left out stays as it is; `null` clears. */
 export type LumaConfig = { lumaCalendarUrl?: string | null; lumaApiKey?: string | null };
@@ -58,15 +58,9 @@ export async function configureLuma(
 /** As the URL parser writes it, which is what a browser opens; nothing for any other URL. */
 function toCalendarUrl(input: string): string | undefined {
   const text = input.trim();
-  const url = parseUrl(text);
-  const isOnLuma =
-    url !== undefined &&
-    // The parser also takes what is not written as a URL: "https:lu.ma", or one with line breaks.
-    /^https:\/\/\S+$/i.test(text) &&
-    CALENDAR_HOSTS.includes(url.host) &&
-    url.username === "" &&
-    url.password === "";
-  return isOnLuma ? toHttpUrl(url.href) : undefined;
+  // The parser also takes what is not written as a URL: "https:lu.ma", or one with line breaks.
+  const url = /^https:\/\/\S+$/i.test(text) ? parseUrl(text) : undefined;
+  return url && ON_LUMA.test(url.href) ? toHttpUrl(url.href) : undefined;
 }
 
 /**

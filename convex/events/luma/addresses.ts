@@ -11,29 +11,20 @@ const LISTS = [
   "https://public-api.lu.ma/public/v1/calendar/list-events",
 ];
 
-/** The two generations of the API, by the ends of their paths. */
-const GENERATIONS = [
-  {
-    list: "/calendars/events/list",
-    event: "/events/get",
-    idParameter: "event_id",
-    calendar: "/calendars/get",
-  },
-  {
-    list: "/calendar/list-events",
-    event: "/event/get",
-    idParameter: "api_id",
-    calendar: null,
-  },
-];
+/**
+ * The two generations of the API: the ends of their paths, and the parameter that names an event. Of the older one, no
+ * calendar of a key is known, and it never says who may see an address.
+ */
+const CURRENT = { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id" };
+const OLDER = { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id" };
+const CALENDAR = "/calendars/get";
 
 export type LumaAddress = {
   list: URL;
   event: URL;
   idParameter: string;
-  /** The calendar of the key; of the older generation, none is known. */
+  /** The calendar of the key. */
   calendar: URL | null;
-  /** The older generation, which never says who may see an address. */
   isOlder: boolean;
 };
 
@@ -43,9 +34,8 @@ export function getAddresses(): LumaAddress[] {
   if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);
   const address = toAddress(setting);
   if (address !== undefined) return [address];
-  const paths = GENERATIONS.map(({ list }) => list).join(" or ");
   throw new SyncError(
-    `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user's name in it) whose path ends in ${paths}`,
+    `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user's name in it) whose path ends in ${CURRENT.list} or ${OLDER.list}`,
     "wrongAddress",
   );
 }
@@ -60,18 +50,14 @@ function toAddress(text: string): LumaAddress | undefined {
   // fetch refuses a URL with a user's name or password.
   if (!list || list.username || list.password) return undefined;
   if (!["http:", "https:"].includes(list.protocol)) return undefined;
-  const generation = GENERATIONS.find((one) => list.pathname.endsWith(one.list));
+  const generation = [CURRENT, OLDER].find((one) => list.pathname.endsWith(one.list));
   if (generation === undefined) return undefined;
   const base = list.pathname.slice(0, -generation.list.length);
   const beside = (path: string) => new URL(`${list.origin}${base}${path}${list.search}`);
-  const { event, idParameter, calendar } = generation;
-  return {
-    list,
-    event: beside(event),
-    idParameter,
-    calendar: calendar === null ? null : beside(calendar),
-    isOlder: calendar === null,
-  };
+  const { event, idParameter } = generation;
+  const isOlder = generation === OLDER;
+  const calendar = isOlder ? null : beside(CALENDAR);
+  return { list, event: beside(event), idParameter, calendar, isOlder };
 }
 
 /** One page of the list. `after` and `before` in ms since 1970, UTC. */

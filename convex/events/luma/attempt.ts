@@ -31,38 +31,30 @@ export type FailedAttempt = {
 export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt): Promise<Outcome> {
   const timeoutMs = Math.min(answerTimeoutMs, deadline - Date.now());
   const controller = new AbortController();
+  // Once and nowhere else: a second abort ends the whole function in Convex's runtime.
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
   let response: Response | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timedOut = new Promise<"timed out">((resolve) => {
-    timer = setTimeout(() => {
-      // Once and nowhere else: a second abort ends the whole function in Convex's runtime.
-      controller.abort();
-      resolve("timed out");
-    }, timeoutMs);
-  });
-  const answered = (async (): Promise<Outcome> => {
-    try {
-      response = await fetch(url.href, {
-        headers: { accept: "application/json", "x-luma-api-key": key.apiKey },
-        redirect: "manual",
-        signal: controller.signal,
-      });
-      return toOutcome(response, await response.text(), url, key);
-    } catch (error) {
-      if (response === undefined) {
-        const said = `: ${quote(withoutQuery(describeError(error)), key.apiKey)}`;
-        return failed("unconnected", `no connection to ${url.host}`, said);
-      }
-      // Without its body, an answer still says by its status what to do; a 200 does not.
-      if (!response.ok) return toOutcome(response, "", url, key);
+  try {
+    response = await fetch(url.href, {
+      headers: { accept: "application/json", "x-luma-api-key": key.apiKey },
+      redirect: "manual",
+      signal: controller.signal,
+    });
+    return toOutcome(response, await response.text(), url, key);
+  } catch (error) {
+    // Without its body, an answer still says by its status what to do; a 200 does not.
+    if (response !== undefined && !response.ok) return toOutcome(response, "", url, key);
+    if (controller.signal.aborted) {
+      return failed(
+        "broken",
+        `${url.host} gave no answer within ${Math.round(timeoutMs / 1_000)} s`,
+      );
+    }
+    if (response !== undefined) {
       return failed("broken", `${url.host} lost the connection in the middle of an answer`);
     }
-  })();
-  try {
-    const first = await Promise.race([answered, timedOut]);
-    if (first !== "timed out") return first;
-    if (response !== undefined && !response.ok) return toOutcome(response, "", url, key);
-    return failed("broken", `${url.host} gave no answer within ${Math.round(timeoutMs / 1_000)} s`);
+    const said = `: ${quote(withoutQuery(describeError(error)), key.apiKey)}`;
+    return failed("unconnected", `no connection to ${url.host}`, said);
   } finally {
     clearTimeout(timer);
   }

@@ -2,9 +2,8 @@
 import { getDocumentSize } from "convex/values";
 import type { Doc, TableNames } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
-import type { OrgId } from "../../orgs/app";
 
-type Events = AsyncIterable<Doc<"events">>;
+type Event = Doc<"events">;
 
 export const MIB = 1024 * 1024;
 /** Below Convex's 16 MiB by one document, which may be 1 MiB, and by 1 MiB more for what the app reads beside. */
@@ -49,7 +48,7 @@ export async function* within<Document extends Doc<TableNames>>(
 }
 
 /** What an organization lists that is not over, in order of end. */
-export function queryNotOver(ctx: QueryCtx, orgId: OrgId, now: number) {
+export function queryNotOver(ctx: QueryCtx, orgId: Event["orgId"], now: number) {
   return ctx.db
     .query("events")
     .withIndex("by_org_status_over", (q) =>
@@ -61,8 +60,8 @@ export function queryNotOver(ctx: QueryCtx, orgId: OrgId, now: number) {
  * The events of several sources, each in order of end, in order of end. Reads one event ahead in each source, and no
  * more; one source after the other, so that a budget which they share is never exceeded by more than one document.
  */
-export async function* mergeByEnd(sources: Events[]): AsyncGenerator<Doc<"events">> {
-  const heads: { event: Doc<"events">; reader: AsyncIterator<Doc<"events">> }[] = [];
+export async function* mergeByEnd(sources: AsyncIterable<Event>[]): AsyncGenerator<Event> {
+  const heads: { event: Event; reader: AsyncIterator<Event> }[] = [];
   for (const source of sources) {
     const reader = source[Symbol.asyncIterator]();
     const { done, value } = await reader.next();

@@ -1,0 +1,20 @@
+/** Which events a sync asks for, by their start. */
+import { milliseconds } from "date-fns";
+
+const WINDOW_BACK_MS = milliseconds({ days: 30 });
+const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
+/** After a longer pause, what is older is no longer watched. */
+const MAX_WINDOW_BACK_MS = milliseconds({ years: 1 });
+
+/** Of the events' start, ms since 1970, UTC. */
+export type Window = { after: number; before: number };
+
+/**
+ * From 30 days before the last successful sync began, so that what was hidden in a pause is noticed, to 90 days ahead.
+ *
+ * @param lastSynced absent: never. One in the future counts as now.
+ */
+export function toWindow(lastSynced: number | undefined, now: number): Window {
+  const from = Math.min(lastSynced ?? now, now) - WINDOW_BACK_MS;
+  return { after: Math.max(from, now - MAX_WINDOW_BACK_MS), before: now + WINDOW_AHEAD_MS };
+}
