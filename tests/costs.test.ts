@@ -3,7 +3,7 @@ import { api, internal } from "../convex/_generated/api";
 import type { Id, TableNames } from "../convex/_generated/dataModel";
 import { aStoredEvent, DAY_MS, insertOrg, wireEvents } from "./support/builders";
 import { startCountedEngine, type CountedEngine, type Counts } from "./support/counting";
-import { settle } from "./support/clock";
+import { passTime, useRealTime, useSimulatedTime } from "./support/clock";
 import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
 import type { LumaServer } from "./support/lumaServer";
 import { ownFieldsSchema } from "./support/ownFields";
@@ -15,20 +15,26 @@ const KB_TEXT = "x".repeat(1_000);
 let counted: CountedEngine;
 let orgId: Id<"organizations">;
 beforeEach(async () => {
+  useSimulatedTime(NOW);
   counted = startCountedEngine();
   orgId = await insertOrg(counted.t, { lumaApiKey: KEY });
 });
-afterEach(() => counted.stop());
+afterEach(() => {
+  counted.stop();
+  useRealTime();
+});
 
 /** What one sync costs; its own call by the test is the one action. */
 async function costOfSync(
   luma: LumaServer,
-): Promise<Counts & { pages: number; descriptions: number }> {
+): Promise<Counts & { requests: number; pages: number; singles: number }> {
+  // Without HTTP, which has a time of its own.
+  luma.stubFetch();
   counted.reset();
   luma.requests.length = 0;
   await syncOrg(counted.t, luma, orgId);
-  const [pages, descriptions] = [luma.requestsOf("list"), luma.requestsOf("event")];
-  return { ...counted.counts, pages: pages.length, descriptions: descriptions.length };
+  const [pages, singles] = [luma.requestsOf("list").length, luma.requestsOf("event").length];
+  return { ...counted.counts, requests: luma.requests.length, pages, singles };
 }
 
 function calendar(count: number, description: string, renamed = 0, now = NOW) {
@@ -48,21 +54,23 @@ describe("a sync of 1,000 events with descriptions of 1 kB", () => {
     const cost = await costOfSync(luma);
     expect(cost).toMatchObject({
       pages: 10,
-      descriptions: 100,
+      singles: 100,
+      // The calendar of the key, once.
+      requests: 10 + 100 + 1,
       queries: 2,
-      // Begins, writes 10 pages, stamps, and writes 100 times about 1.5 kB of descriptions.
-      mutations: 1 + 10 + 1 + 1,
+      // Begins, writes 10 pages, stamps, keeps the calendar, and writes 100 times about 1.5 kB of descriptions.
+      mutations: 1 + 10 + 1 + 1 + 1,
       mostEventsInAMutation: 100,
       // Each is looked up by its id when its description is written.
       eventsRead: 100,
       eventsWritten: 1_000 + 100,
       organizationsWritten: 1,
-      documentsWritten: 1_000 + 100 + 2,
+      documentsWritten: 1_000 + 100 + 6,
     });
     expect(cost.largestMutationBytes).toBeLessThan(MIB);
   });
 
-  test("unchanged reads each once and writes two documents in two mutations, however many there are", async ({
+  test("unchanged asks for pages and descriptions alone, reads each once, and writes four documents in two mutations, however many there are", async ({
     luma,
   }) => {
     for (const count of [100, 1_000]) {
@@ -71,13 +79,14 @@ describe("a sync of 1,000 events with descriptions of 1 kB", () => {
       const cost = await costOfSync(luma);
       expect(cost).toMatchObject({
         pages: count / 100,
-        descriptions: 100,
+        singles: 100,
+        requests: count / 100 + 100,
         mutations: 2,
         mostEventsInAMutation: 0,
         eventsRead: count,
         eventsWritten: 0,
         organizationsWritten: 1,
-        documentsWritten: 2,
+        documentsWritten: 4,
       });
       expect(cost.mutationBytes).toBeLessThan(200);
     }
@@ -93,7 +102,7 @@ describe("a sync of 1,000 events with descriptions of 1 kB", () => {
       mostEventsInAMutation: 10,
       eventsRead: 1_010,
       eventsWritten: 10,
-      documentsWritten: 12,
+      documentsWritten: 14,
     });
     expect(cost.mutationBytes).toBeLessThan(20_000);
   });
@@ -136,15 +145,44 @@ test("a failure is written once, not every day that it lasts", async ({ luma }) 
 test("100 new events take one mutation, 101 take two", async ({ luma }) => {
   const hidden = (count: number) =>
     calendar(count, KB_TEXT).map((event) => ({ ...event, visibility: "private" }));
+  luma.setCalendar(KEY, []);
+  await costOfSync(luma);
   luma.setCalendar(KEY, hidden(100));
   expect((await costOfSync(luma)).mutations).toBe(2 + 1);
   luma.setCalendar(KEY, hidden(201));
   expect((await costOfSync(luma)).mutations).toBe(2 + 2);
 });
 
-test("9,000 stored events are compared and removed within Convex's limits for lists", async ({
+test("10 events of 1,000 that are gone cost 10 requests, reads and writes, and 300 three times 100", async ({
   luma,
 }) => {
+  const all = calendar(1_000, KB_TEXT);
+  luma.setCalendar(KEY, all);
+  await costOfSync(luma);
+  await counted.t.run(async (ctx) => {
+    for (const { _id } of await ctx.db.query("events").collect()) {
+      await ctx.db.patch("events", _id, { description: KB_TEXT });
+    }
+  });
+  // Those that are gone, and how many of them each sync finds out about.
+  for (const [gone, checks] of [
+    [10, [10, 0]],
+    [310, [100, 100, 100, 0]],
+  ] as const) {
+    luma.setCalendar(KEY, all.slice(gone));
+    for (const checked of checks) {
+      expect(await costOfSync(luma)).toMatchObject({
+        requests: Math.ceil((1_000 - gone) / 100) + checked + 100,
+        mutations: 2 + Math.sign(checked),
+        eventsRead: 1_000 + checked,
+        eventsWritten: checked,
+        documentsWritten: 4 + checked,
+      });
+    }
+  }
+});
+
+test("9,000 stored events are compared within Convex's limits for lists", async ({ luma }) => {
   await counted.t.run(async (ctx) => {
     for (let i = 0; i < 9_000; i += 1) {
       const event = { lumaEventId: `evt-${i}`, startAt: NOW + DAY_MS + i };
@@ -153,8 +191,8 @@ test("9,000 stored events are compared and removed within Convex's limits for li
   });
   luma.setCalendar(KEY, []);
   const { longestList, eventsRead, eventsWritten } = await costOfSync(luma);
-  // Each once to be compared, and once to be removed.
-  expect([eventsRead, eventsWritten]).toEqual([2 * 9_000, 9_000]);
+  // Each once to be compared, and 100 once to be removed.
+  expect([eventsRead, eventsWritten]).toEqual([9_000 + 100, 100]);
   expect(longestList).toBeGreaterThanOrEqual(100);
   expect(longestList).toBeLessThanOrEqual(8_192);
 });
@@ -164,18 +202,18 @@ describe("200 events with descriptions of 50,000 characters", () => {
   const CHINESE = "語".repeat(50_000);
   const CONTROL = "\u0001".repeat(50_000);
   test("stay inside Convex's limits, whatever changes", async ({ luma }) => {
-    // Bodies of 300 kB take their time on loopback, in which simulated time would pass.
-    luma.stubFetch();
-    const steps: [string, ReturnType<typeof calendar>, number][] = [
+    type Events = ReturnType<typeof calendar>;
+    const steps: [string, Events, number, Events?][] = [
       ["first", calendar(200, CHINESE), 200 + 100],
       ["the other descriptions", calendar(200, CHINESE), 100],
       ["unchanged", calendar(200, CHINESE), 0],
       ["all renamed", calendar(200, CHINESE, 200), 200],
       ["others", calendar(200, CONTROL, 200), 100],
-      ["all removed", [], 200],
+      ["others, and none in the list", calendar(200, CHINESE), 100, []],
+      ["100 removed", [], 100],
     ];
-    for (const [step, events, written] of steps) {
-      luma.setCalendar(KEY, events);
+    for (const [step, events, written, listed] of steps) {
+      luma.setCalendar(KEY, events, listed);
       const cost = await costOfSync(luma);
       expect(cost.eventsWritten, step).toBe(written);
       expect(cost.largestMutationBytes, step).toBeLessThan(4 * MIB);
@@ -207,16 +245,26 @@ test("finding the organizations reads only those that have a key, in pages", asy
   expect(counts.documentsRead).toBe(250);
 });
 
-test("a full run reads of each organization no more than its own sync does", async ({ luma }) => {
+test("a morning without changes writes 6 documents an organization, and reads no more of it than a sync by hand", async ({
+  luma,
+}) => {
   const { t, counts } = counted;
+  const ORGS = 10;
+  for (let i = 1; i < ORGS; i += 1) await insertOrg(t, { name: `Org ${i}`, lumaApiKey: KEY });
   luma.setCalendar(KEY, calendar(3, KB_TEXT));
+  const morning = async () => {
+    counted.reset();
+    await t.mutation(internal.events.sync.runFullEventSync, {});
+    await passTime(undefined, luma.activity);
+  };
   await costOfSync(luma);
-  const alone = await costOfSync(luma);
-  counted.reset();
-  await settle(t.action(internal.events.sync.runFullEventSync, {}), luma.activity);
-  expect(counts.actions).toBe(2);
-  // One more finds it.
-  expect(counts.organizationsRead).toBe(1 + alone.organizationsRead);
+  const { organizationsRead } = await costOfSync(luma);
+  await morning();
+  await morning();
+  expect([counts.actions, counts.eventsWritten]).toEqual([ORGS, 0]);
+  expect(counts.documentsWritten).toBeLessThanOrEqual(6 * ORGS + 3);
+  // Also to find it, to take it, and to end its sync.
+  expect(counts.organizationsRead).toBeLessThanOrEqual((organizationsRead + 3) * ORGS);
 });
 
 describe("what visitors' queries read", () => {
@@ -296,6 +344,18 @@ describe("what visitors' queries read", () => {
     const { userOrgEvents, otherOrgEvents } = await dashboard("member");
     expect([userOrgEvents.length, otherOrgEvents.length]).toEqual([50, 0]);
     expect(counted.counts.eventsRead).toBe(50 + 49 + 400);
+  });
+
+  test("a dashboard of one organization looks at 1,000 of its events, and 400 of all, however far ahead", async () => {
+    await counted.t.run(async (ctx) => {
+      for (let i = 0; i < 1_100; i += 1) {
+        const event = { lumaEventId: `evt-${i}`, startAt: NOW + 40 * DAY_MS + i };
+        await ctx.db.insert("events", aStoredEvent(orgIds[0] ?? orgId, event));
+      }
+    });
+    await join("member", 1);
+    expect(await dashboard("member")).toEqual({ userOrgEvents: [], otherOrgEvents: [] });
+    expect(counted.counts.eventsRead).toBe(1_000 + 400);
   });
 
   test("a dashboard among events of organizations that are gone stops as well", async () => {

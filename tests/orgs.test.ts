@@ -1,16 +1,21 @@
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import { getOrg, insertOrg } from "./support/builders";
+import { useRealTime, useSimulatedTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
-import { reasonOf } from "./support/fixtures";
+import { NOW, reasonOf } from "./support/fixtures";
 
-const { createOrg, setLumaConfig } = internal.orgs.mutations;
+const { setLumaConfig } = internal.orgs.mutations;
+const { createOrg } = internal.orgs.createOrg;
 
+// In simulated time, in which the queue's worker does nothing.
 let t: Engine;
 beforeEach(() => {
+  useSimulatedTime(NOW);
   t = startEngine();
 });
+afterEach(useRealTime);
 
 describe("createOrg", () => {
   test("creates an organization that is not connected yet", async () => {
@@ -140,6 +145,8 @@ describe("setLumaConfig", () => {
     "  ",
     "two words",
     "kéy",
+    "a\u001bb",
+    "x".repeat(201),
     "env:",
     "env:CONVEX_DEPLOY_KEY",
     "ENV:LUMA_API_KEY",
@@ -160,6 +167,11 @@ describe("setLumaConfig", () => {
     },
   );
 
+  test("accepts a key of 200 characters", async () => {
+    const lumaApiKey = "x".repeat(200);
+    expect(await configure({ lumaApiKey })).toMatchObject({ lumaApiKey });
+  });
+
   test.for(["env:LUMA_API_KEY_ACME", "env:LUMA_API_KEY", `env:LUMA_API_KEY${"A".repeat(28)}`])(
     "accepts %s, the name of a variable, set or not",
     async (lumaApiKey) => {
@@ -175,7 +187,10 @@ describe("setLumaConfig", () => {
 
   test.for<[string, string]>([
     ["", "the lu.ma API key is empty: give one, or null to disconnect"],
-    ["two words", "contains spaces or other characters that no key has"],
+    [
+      "two words",
+      "has more than 200 characters, or contains spaces or others that no key has: copy it",
+    ],
     ["env:X", "such as env:LUMA_API_KEY_BERLIN"],
   ])("says of the key %j what is wrong with it", async ([lumaApiKey, what]) => {
     expect(await reasonOf(configure({ lumaApiKey }))).toContain(what);
@@ -229,15 +244,19 @@ describe("getSyncStatus", () => {
         orgId: synced,
         name: "Synced",
         connectedBy: "env:LUMA_API_KEY_ACME",
+        calendar: null,
         lastSyncedAt: "2026-09-01T07:00:00.000Z",
         error: null,
+        nextSyncAt: null,
       },
       {
         orgId: failed,
         name: "Failed",
         connectedBy: "a stored key",
+        calendar: null,
         lastSyncedAt: null,
         error: "why",
+        nextSyncAt: null,
       },
     ]);
     expect(status.isDone).toBe(true);

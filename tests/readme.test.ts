@@ -12,9 +12,9 @@ const README = readFileSync(join(PROJECT, "README.md"), "utf8");
 describe("the README", () => {
   test("has an example that shows a start in the event's time zone, in UTC where the browser does not know it", async () => {
     const example = /```tsx\n([^`]*)```/.exec(README)?.[1] ?? "";
-    const withoutImports = example.replace(/^import .*$/gm, "").replace("export ", "");
+    const script = example.replace(/^import .*$/gm, "").replace("export ", "");
     const jsx = { runtime: "classic", pragma: "h" } as const;
-    const { code } = await transformWithOxc(withoutImports, "example.tsx", { jsx });
+    const { code } = await transformWithOxc(script, "example.tsx", { jsx });
     const startAt = Date.UTC(2026, 8, 1, 18);
     const show = (timezone: string) => {
       const context = {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { boundText, listSome, toHttpUrl, toLogLine, toOneLine } from "../convex/events/text";
+import {
+  boundText,
+  listSome,
+  quote,
+  toHttpUrl,
+  toLogItem,
+  toLogLine,
+  toOneLine,
+} from "../convex/events/text";
 
 const EMOJI = "🎉";
 const HALF = EMOJI.slice(0, 1);
@@ -18,8 +26,19 @@ describe("text", () => {
     expect(boundText(`a${EMOJI}b`, 10)).toBe(`a${EMOJI}b`);
   });
 
-  test("of several lines becomes one", () => {
+  test("of several lines becomes one, with a space for what a terminal would obey", () => {
     expect(toOneLine("  a\n\tb  c\r\n", 10)).toBe("a b c");
+    expect(toOneLine("\u0007a\u001b[31mb\u0000\u009b2Jc\u007f", 20)).toBe("a [31mb 2Jc");
+  });
+
+  test("is quoted by its beginning, without the key however it is spelt", () => {
+    const key = 'a/"\\';
+    const spelt = [key, encodeURIComponent(key), JSON.stringify({ key })].join(" ");
+    expect(quote(`${spelt}\n${key}`, key)).toBe(
+      '[API key] [API key] {"key":"[API key]"} [API key]',
+    );
+    expect(quote("x".repeat(300), key)).toBe(`${"x".repeat(199)}…`);
+    expect(toLogItem("x\n".repeat(300))).toBe(`${"x ".repeat(74)}x…`);
   });
 });
 

@@ -4,7 +4,7 @@ import { milliseconds } from "date-fns";
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
 /** After a longer pause, what is older is no longer watched. */
-const MAX_WINDOW_BACK_MS = milliseconds({ years: 1 });
+const MAX_WINDOW_BACK_MS = milliseconds({ days: 365 });
 
 /** Of the events' start, ms since 1970, UTC. */
 export type Window = { after: number; before: number };

@@ -129,7 +129,7 @@ function withoutDatabase(storedCount: number, descriptionLength: number, sample:
       const updated = (events as unknown[]).length;
       return { inserted: 0, updated, unchanged: 0, written: { done: updated, bytes: 0 } };
     },
-    "events/mutations:updateOrgSyncTimestamp": () => null,
+    "events/mutations:updateOrgSyncTimestamp": () => ({ id: "cal-1", name: ORG.name }),
     "events/mutations:describeEvents": ({ descriptions }) => {
       const described = (descriptions as unknown[]).length;
       return { described, written: { done: described, bytes: 0 } };

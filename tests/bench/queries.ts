@@ -13,7 +13,7 @@ export const LARGE_ORGS = 50;
 export const SMALL_ONE_IN = 20;
 /** Where most are hidden; a prime number, so that every organization has its share. */
 export const LISTED_ONE_IN = 19;
-const MAX_READ_FOR_ORG_PAGE = 200;
+const MAX_READ_FOR_ORG_PAGE = 71;
 const MAX_READ_FOR_DASHBOARD = 3_500;
 const MAX_READ_WITHOUT_ORGS = 500;
 

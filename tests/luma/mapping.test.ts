@@ -200,7 +200,9 @@ describe("a location", () => {
     expect(mirror({ geo_address_json: { city: " Berlin\n", address: " " } }).location).toBe(
       "Berlin",
     );
-    expect(mirror({ geo_address_json: null }).location).toBeUndefined();
+    for (const none of [null, undefined, "here", {}, { city: 5 }]) {
+      expect(mirror({ geo_address_json: none }).location).toBeUndefined();
+    }
   });
 });
 
@@ -273,12 +275,6 @@ describe("text", () => {
     expect(event.title).toBe(`${"x".repeat(499)}…`);
     expect(event.location).toBe(`${"x".repeat(999)}…`);
     expect(mirror({ name: "x".repeat(500) }).title).toBe("x".repeat(500));
-  });
-
-  test("is never cut through an emoji", () => {
-    const title = mirror({ name: "x".repeat(498) + EMOJI + EMOJI }).title;
-    expect(title).toBe(`${"x".repeat(498)}…`);
-    expect(mirror({ name: "x".repeat(498) + EMOJI }).title).toBe("x".repeat(498) + EMOJI);
   });
 
   test("with half an emoji in it is mended, in every field that Convex would refuse", () => {

@@ -11,7 +11,7 @@ export type Times = number | (() => boolean);
 type Where = { afterCalls?: number; times?: Times };
 
 /** A call of an action, in ms since 1970; `endedAt` is NaN while it is under way. */
-export type ActionRun = { name: string; startedAt: number; endedAt: number };
+export type ActionRun = { name: string; args: object; startedAt: number; endedAt: number };
 
 export type FaultyEngine = {
   t: Engine;
@@ -109,7 +109,7 @@ function toFaulty(
         runMutation: watch(ctx.runMutation),
         runAction: watch(ctx.runAction),
       };
-      const run = { name, startedAt: Date.now(), endedAt: NaN };
+      const run = { name, args, startedAt: Date.now(), endedAt: NaN };
       runs.push(run);
       try {
         return await Promise.race([passStop().then(() => handler(watched, args)), killed]);

@@ -62,8 +62,9 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
       const times = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
       throw new SyncError(`${what} for ${label} (${times})${said}`, cause);
     }
+    if (Date.now() + waitMs >= deadline) throw tooSlow(what);
     console.log(`lu.ma: ${what} for ${label}; asking again in ${Math.ceil(waitMs / 1_000)} s.`);
-    await pause(waitMs, deadline, what);
+    await pause(waitMs, deadline);
   }
 }
 
@@ -96,17 +97,13 @@ function toMilliseconds(retryAfter: string): number {
     : NaN;
 }
 
-/**
- * Waits, unless the time would be up by then.
- *
- * @param last what lu.ma did last, if that is why there is a wait.
- * @throws SyncError when the time would be up.
- */
-export async function pause(waitMs: number, deadline: number, last?: string): Promise<void> {
-  if (Date.now() + waitMs >= deadline) throw tooSlow(last);
+/** @throws SyncError when the time would be up after the wait. */
+export async function pause(waitMs: number, deadline: number): Promise<void> {
+  if (Date.now() + waitMs >= deadline) throw tooSlow();
   await new Promise((resolve) => setTimeout(resolve, waitMs));
 }
 
+/** @param last what lu.ma did last, if that is why there is a wait. */
 function tooSlow(last?: string): SyncError {
   const what = "too slow: lu.ma did not give all of it within 7 minutes, waits included";
   return new SyncError(last === undefined ? what : `${what} (last, ${last})`, "tooSlow");

@@ -12,8 +12,9 @@ const MAX_EVENTS = 50;
 // member's own organizations and of ones that no longer exist.
 const MAX_OWN_LOOKED_AT = 1_000;
 const MAX_OTHERS_LOOKED_AT = 400;
-/** Of the whole budget: discovery gets the rest. The largest events that this module writes take 7.2 MiB, 50 of them. */
+/** 50 of this module's largest events take 7.2 MiB. Discovery gets the rest of the budget, 4 MiB at least. */
 const OWN_BYTES = 10 * MIB;
+/** Of the bytes for own events. */
 const MEMBERSHIP_BYTES = 4 * MIB;
 
 export async function readDashboard(ctx: QueryCtx, now: number) {
