@@ -1,254 +1,330 @@
 // @vitest-environment node
-/** Follows the README's list for an app that exists, and typechecks what comes out. */
+/** Follows the README's list for an app, with its own commands; then typechecks the app, and syncs and reads in it. */
 import { spawnSync } from "node:child_process";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import * as fs from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { runInNewContext } from "node:vm";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { makeFunctionReference } from "convex/server";
+import type { GenericSchema, SchemaDefinition } from "convex/server";
+import { convexTest, type TestConvex } from "convex-test";
+import { createServer } from "vite";
+import { afterEach, beforeEach, describe, expect } from "vitest";
+import { aWireEvent } from "./support/builders";
+import { passTime, useSimulatedTime } from "./support/clock";
+import { NOW, reasonOf, test } from "./support/fixtures";
+import type { LumaServer } from "./support/lumaServer";
 
 const PROJECT = resolve(import.meta.dirname, "..");
+const read = (path: string) => fs.readFileSync(path, "utf8");
+const README = read(join(PROJECT, "README.md"));
+const KEY = "secret-4711";
+const MINUTE_MS = 60_000;
 
+/** A new app's folder, with what `npx convex dev` generates. */
 let app: string;
 beforeEach(() => {
-  app = mkdtempSync(join(tmpdir(), "app-"));
-  mkdirSync(join(app, "convex"));
-  symlinkSync(join(PROJECT, "node_modules"), join(app, "node_modules"));
+  app = fs.mkdtempSync(join(tmpdir(), "app-"));
+  fs.symlinkSync(join(PROJECT, "node_modules"), join(app, "node_modules"));
+  copy("convex/_generated");
 });
-afterEach(() => rmSync(app, { recursive: true }));
+afterEach(() => fs.rmSync(app, { recursive: true }));
 
-function read(path: string): string {
-  return readFileSync(path, "utf8");
+function copy(path: string): void {
+  fs.cpSync(join(PROJECT, path), join(app, path), { recursive: true });
 }
 
 function write(path: string, text: string): void {
-  writeFileSync(join(app, "convex", path), text);
+  fs.mkdirSync(dirname(join(app, path)), { recursive: true });
+  fs.writeFileSync(join(app, path), text);
 }
 
-function edit(path: string, change: (text: string) => string): void {
-  const before = read(join(app, "convex", path));
-  const after = change(before);
-  expect(after, `${path} is as it was`).not.toBe(before);
-  write(path, after);
-}
-
-/** As the `convex` package itself writes it for a new project. */
-function convexTsconfig(): string {
-  const template = join(PROJECT, "node_modules/convex/src/cli/codegen_templates/tsconfig.ts");
-  const text = /return `(.*)`;/s.exec(read(template))?.[1];
-  if (text === undefined) throw new Error("Convex's tsconfig is no longer where it was");
-  return text;
-}
-
-/** With the line that TypeScript 6 and later want. */
-function withNodeTypes(tsconfig: string): string {
-  return tsconfig.replace('"skipLibCheck": true,', '"skipLibCheck": true,\n    "types": ["node"],');
-}
-
-/** The module's folders, and what `npx convex dev` generates for the app. */
-function copyModule(): void {
-  for (const folder of ["events", "orgs", "_generated"]) {
-    cpSync(join(PROJECT, "convex", folder), join(app, "convex", folder), { recursive: true });
+/** Replaces each text wherever it stands; fails on one that stands nowhere. */
+function edit(path: string, ...changes: [from: string | RegExp, to: string][]): void {
+  for (const [from, to] of changes) {
+    const parts = read(join(app, path)).split(from);
+    expect(parts.length, `${path} has no ${from}`).toBeGreaterThan(1);
+    write(path, parts.join(to));
   }
 }
 
-/** The app's own organizations have required fields, so `createOrg`, the last function there, is deleted. */
-function deleteCreateOrg(): void {
-  edit("orgs/mutations.ts", (text) => {
-    const start = text.indexOf("/**\n * Creates an organization");
-    expect(text.slice(start).match(/export const/g)).toHaveLength(1);
-    return text.slice(0, start);
-  });
+/** Such as "convex/events/sync.ts", and whatever else is there. */
+function listFiles(root: string, folder: string): string[] {
+  const paths = fs.readdirSync(join(root, folder), { recursive: true, encoding: "utf8" });
+  return paths.filter((path) => /\.\w+$/.test(path)).map((path) => join(folder, path));
 }
 
-/** A table of the module's schema, as it stands there. */
-function moduleTable(name: string): string {
-  const schema = read(join(PROJECT, "convex/schema.ts"));
-  const start = schema.indexOf(`  ${name}: defineTable({`);
-  const end = schema.indexOf("]),\n\n", start);
-  const last = schema.indexOf("]),\n});", start);
-  return `${schema.slice(start, end === -1 ? last : end)}]),\n`;
+/** The code in a language that the README has under a heading, as far as the next one. */
+function examples(heading: string, language: string): string[] {
+  const section = README.split(`\n${heading}\n`)[1]?.split(/\n##/)[0] ?? "";
+  const fenced = new RegExp(`\`\`\`${language}\n([^]*?)\`\`\``, "g");
+  const found = [...section.matchAll(fenced)].map(([, code]) => code ?? "");
+  expect(found, `${language} under ${heading}`).not.toEqual([]);
+  return found;
 }
 
-/** The fields that the README says to add to the app's own organizations. */
-const LUMA_FIELDS = `
-    lumaCalendarUrl: v.optional(v.string()),
-    lumaApiKey: v.optional(v.string()),
-    eventsLastSynced: v.optional(v.number()),
-    eventsSyncError: v.optional(v.string()),`;
-
-function toSchema(tables: string): string {
-  return `import { defineSchema, defineTable } from "convex/server";
-import { v } from "convex/values";
-
-export default defineSchema({
-${tables}});
-`;
+/** Runs the commands under a heading of the README in the app's folder; what they install is there. */
+function runCommands(heading: string): void {
+  const commands = examples(heading, "sh")
+    .join("")
+    .replace(/^ *npm .*$/gm, "");
+  const here = commands.replace(/MODULE=\S+/, `MODULE="${PROJECT}"`);
+  expect(here).not.toBe(commands);
+  // Some versions of `cp -n` call it a failure when something is there already: what came of it is checked.
+  spawnSync("sh", ["-c", here], { cwd: app });
 }
 
-const CRONS = `import { cronJobs } from "convex/server";
-import { internal } from "./_generated/api";
+/** Tables of the module's schema, as they stand there. */
+function moduleTables(...names: string[]): string {
+  const tables = read(join(PROJECT, "convex/schema.ts")).split(/\n(?=  \w+: defineTable)/);
+  const wanted = tables.filter((table) => names.includes(/^  (\w+):/.exec(table)?.[1] ?? ""));
+  expect(wanted).toHaveLength(names.length);
+  return wanted.map((table) => table.replace(/\n\}\);\s*$/, "")).join("\n");
+}
 
-const crons = cronJobs();
-crons.interval("the app's own", { hours: 1 }, internal.cleanUp.cleanUp, {});
-crons.daily(
-  "sync-luma-events",
-  { hourUTC: 7, minuteUTC: 0 },
-  internal.events.sync.runFullEventSync,
-  {},
+function writeSchema(...tables: string[]): void {
+  const imports = `import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";`;
+  write("convex/schema.ts", `${imports}\nexport default defineSchema({\n${tables.join("\n")}\n});`);
+}
+
+/** The fields that the README says to add to the app's own organizations, and their index. */
+const LUMA_FIELDS = `lumaCalendarUrl: v.optional(v.string()), lumaApiKey: v.optional(v.string()),
+  eventsLastSynced: v.optional(v.number()), eventsSyncError: v.optional(v.string()),
+  }).index("by_luma_api_key", ["lumaApiKey"]),`;
+
+/** An app's own crons, with the module's. */
+const CRONS = read(join(PROJECT, "convex/crons.ts")).replace(
+  "crons.daily(",
+  `crons.interval("the app's own", { hours: 1 }, internal.cleanUp.cleanUp, {});\ncrons.daily(`,
 );
-export default crons;
-`;
-
 const CLEAN_UP = `import { v } from "convex/values";
 import { internalMutation } from "./_generated/server";
 export const cleanUp = internalMutation({ args: {}, returns: v.null(), handler: async () => null });
 `;
 
-/** The README's example of a mutation in which an organization's own admin connects its calendar. */
-function connectCalendar(): string {
-  const example = /```ts\n(\/\/ .*?export const connectCalendar.*?)```/s.exec(
-    read(join(PROJECT, "README.md")),
-  )?.[1];
-  if (example === undefined) throw new Error("the README has no such example");
-  return `import { ConvexError, v } from "convex/values";
-import { mutation } from "./_generated/server";
-import { getOwnMemberships, orgId } from "./orgs/app";
-import { configureLuma } from "./orgs/lumaConfig";
-${example}`;
+/** As the `convex` package itself writes it for a new project, with the line that TypeScript 6 and later want. */
+function convexTsconfig(): string {
+  const template = join(PROJECT, "node_modules/convex/src/cli/codegen_templates/tsconfig.ts");
+  const text = /return `([^]*)`;/.exec(read(template))?.[1];
+  if (text === undefined) throw new Error("Convex's tsconfig is no longer where it was");
+  return text.replace('"skipLibCheck": true,', '"skipLibCheck": true,\n    "types": ["node"],');
 }
 
-/** The generated types list the app's modules. */
-function generateApi(): void {
-  const modules = readdirSync(join(app, "convex"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts") && !file.includes("_generated") && file !== "schema.ts")
-    .map((file) => file.replaceAll("\\", "/").replace(/\.ts$/, ""));
-  const imports = modules.map((path, i) => `import type * as m${i} from "../${path}.js";`);
-  const entries = modules.map((path, i) => `  "${path}": typeof m${i};`);
-  write(
-    "_generated/api.d.ts",
-    `${imports.join("\n")}
-import type { ApiFromModules, FilterApi, FunctionReference } from "convex/server";
-declare const fullApi: ApiFromModules<{
-${entries.join("\n")}
-}>;
-export declare const api: FilterApi<typeof fullApi, FunctionReference<any, "public">>;
-export declare const internal: FilterApi<typeof fullApi, FunctionReference<any, "internal">>;
-`,
-  );
+/** Older than Convex's own, and stricter: what an app's tsconfig may say. */
+const TSCONFIG = `{ "extends": "./convex/tsconfig.json", "include": ["convex", "src"], "compilerOptions": {
+  "target": "ES2017", "lib": ["ES2020", "dom"], "noUnusedLocals": true, "noUnusedParameters": true,
+  "noImplicitReturns": true, "noUncheckedIndexedAccess": true, "verbatimModuleSyntax": true,
+  "noPropertyAccessFromIndexSignature": true } }`;
+
+/** The paths of the app's functions, such as "events/sync". */
+function listModules(): string[] {
+  return listFiles(app, "convex")
+    .filter((path) => path.endsWith(".ts") && !/_generated|schema/.test(path))
+    .map((path) => path.slice("convex/".length, -".ts".length));
 }
 
 /** What TypeScript has to say of the app, if anything. */
 function typecheck(): string {
-  generateApi();
+  const paths = listModules();
+  const imports = paths.map((path, i) => `import type * as m${i} from "../${path}.js";`);
+  const entries = paths.map((path, i) => `  "${path}": typeof m${i};`);
+  const api = `import type { ApiFromModules, FilterApi, FunctionReference } from "convex/server";
+${imports.join("\n")}
+declare const fullApi: ApiFromModules<{ ${entries.join("\n")} }>;
+export declare const api: FilterApi<typeof fullApi, FunctionReference<any, "public">>;
+export declare const internal: FilterApi<typeof fullApi, FunctionReference<any, "internal">>;
+`;
+  write("convex/_generated/api.d.ts", api);
+  write("convex/tsconfig.json", convexTsconfig());
+  write("tsconfig.json", TSCONFIG);
   const tsc = join(PROJECT, "node_modules/typescript/bin/tsc");
-  const { stdout, stderr } = spawnSync(process.execPath, [tsc, "-p", join(app, "convex")], {
-    encoding: "utf8",
-  });
-  return stdout + stderr;
+  return spawnSync(process.execPath, [tsc, "-p", app], { encoding: "utf8" }).stdout;
 }
 
-describe("an app that exists", () => {
-  test("with organizations of its own takes the module in as the README says", () => {
-    write("tsconfig.json", withNodeTypes(convexTsconfig()));
-    copyModule();
-    write(
-      "schema.ts",
-      toSchema(`  organizations: defineTable({
-    name: v.string(),
-    slug: v.string(),
-    ownerId: v.string(),
-    plan: v.union(v.literal("free"), v.literal("paid")),${LUMA_FIELDS}
-  })
-    .index("by_owner", ["ownerId"])
-    .index("by_luma_api_key", ["lumaApiKey"]),
-${["orgMemberships", "events", "eventSyncs"].map(moduleTable).join("")}`).replace(
-        "orgId: v.id(",
-        "note: v.optional(v.string()),\n    orgId: v.id(",
-      ),
-    );
-    write("crons.ts", CRONS);
-    write("cleanUp.ts", CLEAN_UP);
-    edit("orgs/app.ts", (text) =>
-      text.replace("logoUrl: toHttpUrl(org.logoUrl)", "logoUrl: undefined"),
-    );
-    deleteCreateOrg();
-    write("connect.ts", connectCalendar());
+/** As much of React's types as the README's example needs. */
+const REACT = `declare module "react" {
+  export function useState<T>(initial: () => T): [T, (value: T) => void];
+  export function useEffect(effect: () => () => void, dependencies: unknown[]): void;
+}
+declare module "react/jsx-runtime" {
+  export namespace JSX { type IntrinsicElements = Record<"p" | "a", object>; }
+}
+`;
+
+type Schema = SchemaDefinition<GenericSchema, false>;
+
+/** The app on the engine in memory. All is loaded at once: simulated time must not pass meanwhile. */
+async function startApp(): Promise<TestConvex<Schema>> {
+  const server = { middlewareMode: true, watch: null, ws: false } as const;
+  const optimizeDeps = { noDiscovery: true };
+  const vite = await createServer({ configFile: false, root: app, server, optimizeDeps });
+  const modules: Record<string, () => Promise<unknown>> = {};
+  for (const file of [...listModules().map((path) => `${path}.ts`), "_generated/api.js"]) {
+    const module = await vite.ssrLoadModule(`/convex/${file}`);
+    modules[`/convex/${file}`] = () => Promise.resolve(module);
+  }
+  const { default: schema } = await vite.ssrLoadModule("/convex/schema.ts");
+  await vite.close();
+  useSimulatedTime(NOW);
+  return convexTest({ schema: schema as Schema, modules });
+}
+
+const mutation = (name: string) => makeFunctionReference<"mutation">(name);
+const query = (name: string) => makeFunctionReference<"query">(name);
+
+/** Has the queue sync an organization that was connected, and reads what everybody and its member see. */
+async function syncAndRead(
+  t: TestConvex<Schema>,
+  luma: LumaServer,
+  orgId: string,
+  folder = "events",
+) {
+  luma.stubFetch().setCalendar(KEY, [aWireEvent()]);
+  await passTime(MINUTE_MS, luma.activity);
+  const member = t.withIdentity({ subject: "user-1" });
+  return [
+    await t.query(query(`${folder}/queries:getOrgEvents`), { orgId, now: NOW }),
+    await member.query(query(`${folder}/queries:getDashboardEvents`), { now: NOW }),
+  ];
+}
+const SEEN = ["upcoming", "userOrgEvents"].map((list) => ({ [list]: [{ title: "Event evt-1" }] }));
+
+describe("an app that follows the README", () => {
+  test("bare, runs the module and the README's examples as they are pasted", async ({ luma }) => {
+    runCommands("## Into your app");
+    for (const path of ["convex/schema.ts", "convex/crons.ts"]) copy(path);
+    const [settings = "", deletion = ""] = examples("## Connect", "ts");
+    write("convex/lumaSettings.ts", settings);
+    const deleteOrg = `import { internal } from "./_generated/api";\n${CLEAN_UP}`
+      .replace("args: {}", `args: { orgId: v.id("organizations") }`)
+      .replace("async () => null", `async (ctx, { orgId }) => {\n${deletion}return null;\n}`)
+      .replace("=> {", `=> {\nawait ctx.db.delete("organizations", orgId);`);
+    write("convex/deletion.ts", deleteOrg);
+    write("src/OrgPage.tsx", examples("## Read", "tsx").join(""));
+    write("src/react.d.ts", REACT);
     expect(typecheck()).toBe("");
+
+    const t = await startApp();
+    const orgId = await t.mutation(mutation("orgs/createOrg:createOrg"), { name: "Acme" });
+    const membership = { userId: "user-1", orgId, role: "admin" };
+    await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
+    const [admin, stranger] = ["user-1", "user-2"].map((subject) => t.withIdentity({ subject }));
+    const connect = async (who = admin, lumaApiKey = KEY) => {
+      const config = { orgId, lumaCalendarUrl: "https://lu.ma/acme", lumaApiKey };
+      await who?.mutation(mutation("lumaSettings:connectCalendar"), config);
+    };
+    expect(await reasonOf(connect(stranger))).toBe("Not allowed.");
+    expect(await reasonOf(connect(admin, "env:LUMA_API_KEY"))).toBe("Not allowed.");
+    await connect();
+    expect(await syncAndRead(t, luma, orgId)).toMatchObject(SEEN);
+    await admin?.mutation(mutation("lumaSettings:syncNow"), { orgId });
+    const status = await admin?.query(query("lumaSettings:getStatus"), { orgId });
+    const nextSyncAt = expect.stringContaining("T12:05:00") as string;
+    expect(status).toMatchObject({ error: null, calendar: { id: "cal-1" }, nextSyncAt });
+    await t.mutation(mutation("deletion:cleanUp"), { orgId });
+    await passTime(MINUTE_MS, luma.activity);
+    const left = async (table: string) => await t.run((ctx) => ctx.db.query(table).collect());
+    expect([await left("events"), await left("eventSyncs")]).toEqual([[], []]);
   });
 
-  test("with another name for its organizations and their fields changes only convex/orgs and the schema", () => {
-    write("tsconfig.json", withNodeTypes(convexTsconfig()));
-    copyModule();
-    write(
-      "schema.ts",
-      toSchema(`  teams: defineTable({
-    title: v.string(),
-    handle: v.string(),
-    picture: v.optional(v.string()),${LUMA_FIELDS}
-  }).index("by_luma_api_key", ["lumaApiKey"]),
-  users: defineTable({ token: v.string(), teamIds: v.array(v.id("teams")) }).index("by_token", ["token"]),
-${["events", "eventSyncs"].map(moduleTable).join("").replaceAll('"organizations"', '"teams"')}`),
+  test("with teams and fields of its own, edits only app.ts and the schema", async ({ luma }) => {
+    runCommands("## Into your app");
+    fs.rmSync(join(app, "convex/orgs/createOrg.ts"));
+    writeSchema(
+      `  teams: defineTable({ title: v.string(), picture: v.optional(v.string()), ${LUMA_FIELDS}`,
+      `  users: defineTable({ token: v.string(), teamIds: v.array(v.id("teams")) })`,
+      `    .index("by_token", ["token"]),`,
+      moduleTables("events", "eventSyncs", "eventSyncQueue"),
     );
-    write("crons.ts", CRONS);
-    write("cleanUp.ts", CLEAN_UP);
-    deleteCreateOrg();
-    edit("orgs/app.ts", (text) => {
-      const start = text.indexOf("  const userIds =");
-      return `${text.slice(0, start)}  const user = await ctx.db
+    edit("convex/schema.ts", ['"organizations"', '"teams"']);
+    write("convex/crons.ts", CRONS);
+    write("convex/cleanUp.ts", CLEAN_UP);
+    const ownMemberships = `const user = await ctx.db
     .query("users")
     .withIndex("by_token", (q) => q.eq("token", identity.subject))
     .unique();
   return (user?.teamIds ?? []).map((orgId) => ({ orgId, role: "member" as const }));
-}
-`
-        .replaceAll('"organizations"', '"teams"')
-        .replace("tables.organizations", "tables.teams")
-        .replace(
-          "name: org.name, slug: org.slug, logoUrl: toHttpUrl(org.logoUrl)",
-          "name: org.title, slug: org.handle, logoUrl: toHttpUrl(org.picture)",
-        );
-    });
+`;
+    edit(
+      "convex/orgs/app.ts",
+      ['"organizations"', '"teams"'],
+      ["tables.organizations", "tables.teams"],
+      ["org.name", "org.title"],
+      ["slug: org.slug, logoUrl: toHttpUrl(org.logoUrl)", "logoUrl: toHttpUrl(org.picture)"],
+      [/const \{ subject, issuer \}[^]*?return own;\n/, ownMemberships],
+      [/\/\*\* More than anybody[^]*?;\n/, ""],
+      [", budget = new Budget()", ""],
+      ["import { Budget, within }", "import { type Budget }"],
+    );
+    // To update it, the app copies the folders again.
+    for (const path of listFiles(app, "convex/events")) fs.rmSync(join(app, path));
+    runCommands("## Into your app");
+    fs.rmSync(join(app, "convex/orgs/createOrg.ts"));
     expect(typecheck()).toBe("");
+
+    const t = await startApp();
+    const orgId = await t.run(async (ctx) => {
+      const team = await ctx.db.insert("teams", { title: "Acme" });
+      await ctx.db.insert("users", { token: "user-1", teamIds: [team] });
+      return team;
+    });
+    await t.mutation(mutation("orgs/mutations:setLumaConfig"), { orgId, lumaApiKey: KEY });
+    expect(await syncAndRead(t, luma, orgId)).toMatchObject(SEEN);
+  });
+
+  test("with events and orgs of its own, renames the module by command", async ({ luma }) => {
+    write("convex/cleanUp.ts", CLEAN_UP);
+    const own = ["convex/events.ts", "convex/events/queries.ts", "convex/orgs/mutations.ts"];
+    for (const path of own) write(path, "export const isOwn = true;\n");
+    // Twice: to update it, the app does the same again.
+    for (let i = 0; i < 2; i += 1) runCommands("### Another name");
+    fs.rmSync(join(app, "convex/lumaOrgs/createOrg.ts"));
+    writeSchema(
+      `  events: defineTable({ happened: v.string() }),`,
+      `  organizations: defineTable({ name: v.string(), slug: v.string(), plan: v.string(),`,
+      `    logoUrl: v.optional(v.string()), ${LUMA_FIELDS}`,
+      moduleTables("events", "eventSyncs", "eventSyncQueue", "orgMemberships").replace(
+        "events:",
+        "lumaEvents:",
+      ),
+    );
+    write("convex/crons.ts", CRONS.replace("internal.events", "internal.luma"));
+    expect(typecheck()).toBe("");
+    const files = listFiles(app, "convex").filter((path) => !path.includes("_generated"));
+    expect(files.filter((path) => /\.bak$|\/(events|orgs)[/.]/.test(path)).sort()).toEqual(own);
+    for (const path of files.filter((path) => path.startsWith("convex/luma"))) {
+      // But for lu.ma's own paths, which begin with a slash.
+      const old = /"events"|internal\.(events|orgs)|(^|[^\w/])(\.\.\/)*(events|orgs)\/\w/m;
+      expect(read(join(app, path)), path).not.toMatch(old);
+    }
+
+    const t = await startApp();
+    const orgId = await t.run(async (ctx) => {
+      const org = { name: "Acme", slug: "acme", plan: "free" };
+      const orgId = await ctx.db.insert("organizations", org);
+      await ctx.db.insert("orgMemberships", { userId: "user-1", orgId, role: "member" });
+      return orgId;
+    });
+    await t.mutation(mutation("lumaOrgs/mutations:setLumaConfig"), { orgId, lumaApiKey: KEY });
+    expect(await syncAndRead(t, luma, orgId, "luma")).toMatchObject(SEEN);
   });
 });
 
 describe("the module", () => {
-  const sources = (folder: string) =>
-    readdirSync(join(PROJECT, "convex", folder), { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith(".ts"))
-      .map((file) => ({ file, text: read(join(PROJECT, "convex", folder, file)) }));
-
-  test("names the app's tables nowhere but in convex/orgs", () => {
-    for (const { file, text } of sources("events")) {
-      expect(text, file).not.toMatch(/["'`.](organizations|orgMemberships)\b/);
-    }
-    const naming = sources("orgs").filter(({ text }) => /"organizations"/.test(text));
-    expect(naming.map(({ file }) => file).toSorted()).toEqual(["app.ts", "mutations.ts"]);
+  test("names the app's tables nowhere but in app.ts and createOrg.ts", () => {
+    const files = ["convex/events", "convex/orgs"].flatMap((folder) => listFiles(PROJECT, folder));
+    const isNaming = (path: string) =>
+      path.endsWith(".ts") && /["'`.](organizations|orgM)/.test(read(join(PROJECT, path)));
+    expect(files.filter(isNaming).sort()).toEqual([
+      "convex/orgs/app.ts",
+      "convex/orgs/createOrg.ts",
+    ]);
   });
 
   test("has Convex's own tsconfig", () => {
     // JSON with comments and trailing commas is JavaScript.
     const parse = (text: string) => runInNewContext(`(${text})`) as unknown;
-    expect(parse(read(join(PROJECT, "convex/tsconfig.json")))).toEqual(
-      parse(withNodeTypes(convexTsconfig())),
-    );
-  });
-
-  test("compiles under ES2021, too", () => {
-    copyModule();
-    cpSync(join(PROJECT, "convex/schema.ts"), join(app, "convex/schema.ts"));
-    cpSync(join(PROJECT, "convex/crons.ts"), join(app, "convex/crons.ts"));
-    write("tsconfig.json", withNodeTypes(convexTsconfig()).replace("ES2023", "ES2021"));
-    expect(typecheck()).toBe("");
+    expect(parse(read(join(PROJECT, "convex/tsconfig.json")))).toEqual(parse(convexTsconfig()));
   });
 });

@@ -72,6 +72,7 @@ describe("a sync that failed", () => {
       const [kind, isOutage, advice] = FAILURES[cause];
       const message = (...sentences: string[]) => [BEGIN, ...sentences].filter(Boolean).join(" ");
       const again = kind === "passing" ? AGAIN : "";
+      vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
       expect(failBy([cause])).toEqual({ message: message(advice, again), kind, isOutage });
       vi.stubEnv("LUMA_LIST_EVENTS_URL", "https://proxy.example/calendar/list-events");
       const wrong = isOutage === undefined ? "" : WRONG_ADDRESS;

@@ -77,70 +77,51 @@ function over(count: number, overrides: (index: number) => Partial<WireEvent> = 
 }
 
 describe("a list that lies removes nothing:", () => {
-  test.for<[string, (luma: LumaServer, events: WireEvent[]) => void]>([
-    ["one that is empty", (luma, events) => luma.setCalendar(KEY, events, [])],
+  test.for<[string, (luma: LumaServer, events: WireEvent[]) => Answer]>([
+    ["one that is empty", () => status(200, { entries: [], has_more: false })],
     [
       "one that ends a page early",
-      (luma, events) => {
-        luma.answerNext(status(200, { entries: events.slice(0, 100), has_more: false }));
-      },
+      (_, events) => status(200, { entries: events.slice(0, 100), has_more: false }),
     ],
     [
       "one of which an entry slips to a page that was read already",
-      (luma) => {
-        const answer: Answer = (response, request) => {
-          luma.answer(response, request);
-          luma.dropEvent("evt-0");
-        };
-        luma.answerNext(answer, { kind: "list" });
+      (luma) => (response, request) => {
+        luma.answer(response, request);
+        luma.dropEvent("evt-0");
       },
     ],
   ])("%s", async ([, lie], { luma }) => {
     const events = wireEvents(150);
     const { t, orgId } = await synced(luma, events);
-    lie(luma, events);
+    luma.answerNext(lie(luma, events), { kind: "list" });
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ removed: 0 });
     expect(new Set(await statuses(t))).toEqual(new Set(["listed"]));
     expect((await getOrg(t, orgId)).eventsLastSynced).toBeGreaterThan(NOW);
   });
 });
 
-describe("an event that no list has any more is hidden all the same when it is", () => {
-  const away: [string, Partial<WireEvent>][] = [
-    ["on for 40 days", { start_at: at(NOW - 20 * DAY_MS), end_at: at(NOW + 60 * DAY_MS) }],
-    ["moved beyond 90 days", { start_at: at(NOW + 85 * DAY_MS), end_at: undefined }],
-  ];
-  const hidings: [string, string, (luma: LumaServer, event: WireEvent) => void][] = [
-    ["deleted", "removed", (luma) => luma.dropEvent("evt-1")],
-    [
-      "made private",
-      "unlisted",
-      (luma, e) => luma.setCalendar(KEY, [{ ...e, visibility: "private" }]),
-    ],
-    ["taken from the calendar", "removed", (luma) => luma.moveEvent("evt-1", "key-2")],
-  ];
-  test.for(away.flatMap((one) => hidings.map((other) => [...one, ...other] as const)))(
-    "%s and is then $2",
-    async ([what, times, , expected, hide], { luma }) => {
-      const event = aWireEvent(times);
-      const { t, orgId } = await synced(luma, [event]);
-      const moved = { ...event, start_at: at(NOW + 120 * DAY_MS) };
-      if (what !== "on for 40 days") luma.setCalendar(KEY, [moved]);
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ removed: 0 });
-      setTime(NOW + 20 * DAY_MS + HOUR_MS);
-      await syncOrg(t, luma, orgId);
-      expect(await statuses(t)).toEqual(["listed"]);
-      const now = what === "on for 40 days" ? event : moved;
-      expect((await storedEvents(t)).get("evt-1")?.startAt).toBe(Date.parse(now.start_at));
-
-      hide(luma, now);
-      await syncOrg(t, luma, orgId);
-      expect(luma.requestsOf("list").at(-1)?.query.get("after")).toBe(
-        at(NOW - 10 * DAY_MS + HOUR_MS),
-      );
-      expect(await statuses(t)).toEqual([expected]);
-    },
-  );
+describe("an event that no list has any more", () => {
+  const privately = { visibility: "private" };
+  const hide: Record<string, (luma: LumaServer, event: WireEvent) => void> = {
+    removed: (luma) => luma.dropEvent("evt-1"),
+    unlisted: (luma, event) => luma.setCalendar(KEY, [{ ...event, ...privately }]),
+  };
+  test.for<[string, number, number, string]>([
+    ["goes on for 60 days", -40, 20, "removed"],
+    ["goes on for 60 days", -40, 20, "unlisted"],
+    ["was moved beyond 90 days", 120, 121, "removed"],
+    ["was moved beyond 90 days", 120, 121, "unlisted"],
+  ])("and that %s from %i is shown until it is $3", async ([, from, to, expected], { luma }) => {
+    const [startAt, endAt] = [NOW + from * DAY_MS, NOW + to * DAY_MS];
+    const event = aWireEvent({ start_at: at(startAt), end_at: at(endAt) });
+    const { t, orgId } = await start([{ startAt, endAt }]);
+    luma.setCalendar(KEY, [event]);
+    await syncOrg(t, luma, orgId);
+    expect(await statuses(t)).toEqual(["listed"]);
+    hide[expected]?.(luma, event);
+    await syncOrg(t, luma, orgId);
+    expect(await statuses(t)).toEqual([expected]);
+  });
 });
 
 describe("an event that the list lacks", () => {
@@ -148,12 +129,13 @@ describe("an event that the list lacks", () => {
     luma,
   }) => {
     const [after, before] = [NOW - 30 * DAY_MS, NOW + 90 * DAY_MS];
-    const event = (
-      lumaEventId: string,
-      status: Doc<"events">["status"],
-      startAt: number,
-      endAt?: number,
-    ) => ({ lumaEventId, status, startAt, endAt });
+    type Status = Doc<"events">["status"];
+    const event = (lumaEventId: string, status: Status, startAt: number, endAt?: number) => ({
+      lumaEventId,
+      status,
+      startAt,
+      endAt,
+    });
     const long = [NOW - 40 * DAY_MS, NOW + DAY_MS] as const;
     const { t, orgId } = await start([
       event("over, in the window", "listed", after),
@@ -233,49 +215,54 @@ describe("an event that the list lacks", () => {
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ removed: 60 - removed });
   });
 
-  const GONE: [string, Answer][] = [400, 403, 404, 410].map((code) => [
-    `${code} in JSON`,
-    failure(code, "No."),
-  ]);
-  const hidden = { visibility: "private", description: "secret" };
-  const silent: [string, Answer][] = [
-    ["with another event", status(200, over(3)[2])],
-    ["with what cannot be read", status(200, { ...over(1)[0], ...hidden, name: "" })],
-    ["with no event", status(200, { message: "internal" })],
-    ["with a redirect", status(302, "", { location: "/" })],
-    ["with 422 in JSON", failure(422, "No.")],
-  ];
-  const given = (fields: object) => ({ ...over(1)[0], ...fields });
+  const given = (fields: object = {}) => status(200, { ...over(1)[0], ...fields });
   const renamed = { name: "Renamed", description: "new" };
-  test.for<[string, Answer, Partial<Doc<"events">>]>([
-    ...GONE.map(([what, answer]) => [`with ${what}`, answer, { status: "removed" }] as never),
-    ...silent.map(([what, answer]) => [what, answer, {}] as never),
-    ["bare", status(200, given(renamed)), { title: "Renamed", description: "new" }],
+  const secret = { visibility: "private", description: "secret" };
+  /** What is stored then of the event, and by which answers. */
+  const answers: [Partial<Doc<"events">>, Record<string, Answer>][] = [
     [
-      "in an `event`",
-      status(200, { event: given(renamed), hosts: [] }),
-      { title: "Renamed", description: "new" },
+      { status: "removed" },
+      {
+        "400 in JSON": failure(400, "No."),
+        "403 in JSON": failure(403, "No."),
+        "404 in JSON": failure(404, "No."),
+        "410 in JSON": failure(410, "No."),
+      },
     ],
     [
-      "without a description",
-      status(200, given({ description: undefined, description_md: undefined })),
       {},
+      {
+        "another event": given({ id: "evt-2" }),
+        "what cannot be read": given({ ...secret, name: "" }),
+        "no event": status(200, { message: "internal" }),
+        "a redirect": status(302, "", { location: "/" }),
+        "422 in JSON": failure(422, "No."),
+        "the event without a description": given({
+          description: undefined,
+          description_md: undefined,
+        }),
+      },
     ],
-    ["as private", status(200, given(hidden)), { status: "unlisted" }],
     [
-      "as not public",
-      status(200, given({ access: "none", description: "secret" })),
+      { title: "Renamed", description: "new" },
+      {
+        "the event, bare": given(renamed),
+        "the event in `event`": status(200, { event: { ...over(1)[0], ...renamed }, hosts: [] }),
+      },
+    ],
+    [
       { status: "unlisted" },
+      { "a private event": given(secret), "a strange one": given({ ...secret, access: "none" }) },
     ],
     [
-      "without a visibility",
-      status(200, given({ visibility: null, description: "new" })),
       { status: "unlisted", description: "new" },
+      { "an event without visibility": given({ visibility: null, description: "new" }) },
     ],
-  ])(
-    "and that lu.ma answers %s is stored as that says, and asking goes on",
+  ];
+  test.for(answers.flatMap(([stored, by]) => Object.entries(by).map((one) => [...one, stored])))(
+    "and that lu.ma answers with %s is stored as that says, and asking goes on",
     async (row, { luma }) => {
-      const [, answer, expected] = row;
+      const [, answer, expected] = row as [string, Answer, Partial<Doc<"events">>];
       const { t, orgId } = await synced(luma, [...over(2), aWireEvent({ id: "other" })]);
       await t.run(async (ctx) => {
         for (const { _id } of await ctx.db.query("events").collect()) {
@@ -287,11 +274,8 @@ describe("an event that the list lacks", () => {
       luma.answerNext(answer, { kind: "event" });
       const { updated, removed } = await syncOrg(t, luma, orgId);
       const after = await storedEvents(t);
-      expect(after.get("evt-0")).toEqual({
-        ...before,
-        ...expected,
-        syncedAt: after.get("evt-0")?.syncedAt,
-      });
+      const syncedAt = after.get("evt-0")?.syncedAt;
+      expect(after.get("evt-0")).toEqual({ ...before, ...expected, syncedAt });
       const isRemoved = expected.status === "removed";
       expect(updated).toBe(Object.keys(expected).length > 0 && !isRemoved ? 1 : 0);
       expect(removed).toBe(isRemoved ? 2 : 1);
@@ -305,22 +289,14 @@ describe("an event that the list lacks", () => {
   test("and that is found has its description, and is not asked for again", async ({ luma }) => {
     vi.spyOn(console, "log");
     const { t, orgId } = await synced(luma, wireEvents(2));
-    const moved = aWireEvent({
-      id: "evt-0",
-      start_at: at(NOW + 99 * DAY_MS),
-      description: "moved",
-    });
+    const startAt = NOW + 99 * DAY_MS;
+    const moved = aWireEvent({ id: "evt-0", start_at: at(startAt), description: "moved" });
     luma.setCalendar(KEY, [moved, aWireEvent({ id: "evt-1" })]);
     await syncOrg(t, luma, orgId);
     expect(askedFor(luma)).toEqual(["evt-0", "evt-1"]);
-    expect((await storedEvents(t)).get("evt-0")).toMatchObject({
-      startAt: NOW + 99 * DAY_MS,
-      description: "moved",
-      status: "listed",
-    });
-    expect(vi.mocked(console.log).mock.calls.at(-1)?.[0]).toContain(
-      "Not in the list: 1; as lu.ma gives them: 1.",
-    );
+    const stored = { startAt, description: "moved", status: "listed" };
+    expect((await storedEvents(t)).get("evt-0")).toMatchObject(stored);
+    expect(vi.mocked(console.log).mock.calls.at(-1)?.[0]).toContain("Not in the list: 1.");
   });
 
   test("is asked for at the older address on a morning on which that gave the list", async ({
@@ -330,10 +306,8 @@ describe("an event that the list lacks", () => {
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
     luma.setCalendar(KEY, over(1), []);
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ removed: 1 });
-    expect(luma.requestsOf("event").map(({ query }) => query.get("api_id"))).toEqual([
-      "evt-0",
-      "evt-1",
-    ]);
+    const ids = luma.requestsOf("event").map(({ query }) => query.get("api_id"));
+    expect(ids).toEqual(["evt-0", "evt-1"]);
     expect(await statuses(t)).toEqual(["listed", "removed"]);
   });
 
@@ -422,38 +396,21 @@ describe("an entry that cannot be read", () => {
   const unreadable = (fields: object = {}) => ({ ...over(1)[0], name: "", ...fields }) as WireEvent;
   const noId = unreadable({ id: "" });
 
-  test.for<[string, WireEvent[], string[]]>([
-    ["leaves its event as it is, without asking for it", [unreadable()], ["listed", "removed"]],
-    ["without an id holds up no removal", [noId, over(1)[0] as WireEvent], ["listed", "removed"]],
-    [
-      "that is private hides its event",
-      [unreadable({ visibility: "private" })],
-      ["unlisted", "removed"],
-    ],
-    [
-      "of an unknown visibility does so, too",
-      [unreadable({ visibility: "odd" })],
-      ["unlisted", "removed"],
-    ],
-    ["without a visibility, too", [unreadable({ visibility: null })], ["unlisted", "removed"]],
-    ["of another's, too", [unreadable({ access: "view" })], ["unlisted", "removed"]],
-    [
-      "once public, once not, too",
-      [unreadable(), unreadable({ status: "pending" })],
-      ["unlisted", "removed"],
-    ],
-    [
-      "once not public, once so, too",
-      [unreadable({ status: "pending" }), unreadable()],
-      ["unlisted", "removed"],
-    ],
+  test.for<[string, WireEvent[], "listed" | "unlisted"]>([
+    ["leaves its event as it is, without asking for it", [unreadable()], "listed"],
+    ["without an id holds up no removal", [noId, ...over(1)], "listed"],
+    ["that is private hides its event", [unreadable({ visibility: "private" })], "unlisted"],
+    ["of an odd visibility does so, too", [unreadable({ visibility: "odd" })], "unlisted"],
+    ["without a visibility, too", [unreadable({ visibility: null })], "unlisted"],
+    ["of another's, too", [unreadable({ access: "view" })], "unlisted"],
+    ["that is not approved, too", [unreadable({ status: "pending" })], "unlisted"],
   ])("%s", async ([, entries, expected], { luma }) => {
     const { t, orgId } = await synced(luma, [...over(2), aWireEvent({ id: "other" })]);
     luma.setCalendar(KEY, [aWireEvent({ id: "other" }), ...entries]);
     for (let i = 0; i < 2; i += 1) {
-      const isHidden = i === 0 && expected[0] === "unlisted";
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: isHidden ? 1 : 0 });
-      expect(await statuses(t)).toEqual([...expected, "listed"]);
+      const updated = i === 0 && expected === "unlisted" ? 1 : 0;
+      expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated });
+      expect(await statuses(t)).toEqual([expected, "removed", "listed"]);
       expect(askedFor(luma)).toEqual(i === 0 ? ["evt-1", "other"] : ["other"]);
     }
   });

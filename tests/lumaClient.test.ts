@@ -1,7 +1,6 @@
 import { describe, expect, vi } from "vitest";
 import {
   EventReader,
-  fetchLumaCalendar,
   fetchLumaEvents,
   type EventAnswer,
   type LumaListing,
@@ -47,14 +46,10 @@ async function fetchAll(
   return await settle(fetching, luma.activity);
 }
 
-function single(timeMs = 7 * MINUTE_MS) {
+function newReader(timeMs = 7 * MINUTE_MS): EventReader {
   const [address] = getAddresses();
   if (address === undefined) throw new Error("there is no address");
-  return { key: KEY, address, deadline: Date.now() + timeMs };
-}
-
-function newReader(timeMs?: number): EventReader {
-  return new EventReader(single(timeMs));
+  return new EventReader({ key: KEY, address, deadline: Date.now() + timeMs });
 }
 
 async function fetchOne(luma: LumaServer, what: "description" | "check"): Promise<EventAnswer> {
@@ -269,25 +264,25 @@ describe("a listing", () => {
       { api_id: "calev-1", event: { ...PUBLIC, name: "none", start_at: "2026-09-02T10:00:00Z" } },
       { ...PUBLIC, event: { api_id: " evt-older ", start_at: "2026-09-02T10:00:00.000Z" } },
       aWireEvent({ id: "x".repeat(201) }),
-      aWireEvent({ id: "evt-both", name: "", start_at: "soon" }),
+      aWireEvent({ id: `evt\u0007${API_KEY}`, name: "", start_at: "soon" }),
       "an entry?",
       null,
     ];
     luma.answerNext(status(200, { entries, has_more: false }));
     const { listed, invalid } = await fetchAll(luma);
     expect([...listed.keys()]).toEqual(["evt-good"]);
-    expect(invalid.map(({ id, reason, isPublic }) => [id, reason, isPublic])).toEqual([
-      ["evt-untitled", "name: no title", true],
-      ["evt-nameless", "name: no title", true],
-      ["evt-when", "start_at: no possible time", false],
-      ["evt-never", "start_at: no possible time", false],
-      [null, "no readable id", false],
-      [null, "no readable id", true],
-      ["evt-older", "name: no title", true],
-      [null, "no readable id", true],
-      ["evt-both", "name: no title; start_at: no possible time", true],
-      [null, "no readable id", false],
-      [null, "no readable id", false],
+    expect(invalid.map(({ id, what, isPublic }) => [id, what, isPublic])).toEqual([
+      ["evt-untitled", "evt-untitled (name: no title)", true],
+      ["evt-nameless", "evt-nameless (name: no title)", true],
+      ["evt-when", "evt-when (start_at: no possible time)", false],
+      ["evt-never", "evt-never (start_at: no possible time)", false],
+      [null, "(no id) (no readable id)", false],
+      [null, "(no id) (no readable id)", true],
+      ["evt-older", "evt-older (name: no title)", true],
+      [null, "(no id) (no readable id)", true],
+      [`evt\u0007${API_KEY}`, "evt [API key] (name: no title; start_at: no possible time)", true],
+      [null, "(no id) (no readable id)", false],
+      [null, "(no id) (no readable id)", false],
     ]);
   });
 });
@@ -367,6 +362,7 @@ describe("whatever lu.ma answers", () => {
     [status(422, { problem: "x".repeat(5_000) }), /: "\{"problem":"x{187}…"$/],
     [status(422, []), /: "\[\]"$/],
     [status(404), /^\S+ answered 404 for page 1 \(1 attempt\)$/],
+    [breakingOff(403), /^\S+ answered 403 for page 1 \(1 attempt\)$/],
     [cutOff, /^\S+ lost the connection in the middle of an answer for page 1 \(4 attempts\)$/],
     [endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
     [reset, /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/],
@@ -672,9 +668,9 @@ describe("one event", () => {
     luma,
   }) => {
     luma.setCalendar(API_KEY, [aWireEvent()]);
-    expect((await failureOf(newReader(0).fetchEvent("evt-1", "check"))).causes).toEqual([
-      "tooSlow",
-    ]);
+    const late = await failureOf(newReader(0).fetchEvent("evt-1", "check"));
+    expect(late.causes).toEqual(["tooSlow"]);
+    expect(late.what).toMatch(/^too slow: .*, waits included$/);
     expect(luma.requests).toEqual([]);
     const reader = newReader(300);
     await settle(reader.fetchEvent("evt-1", "check"), luma.activity);
@@ -690,8 +686,8 @@ describe("the calendar of a key", () => {
     ["itself, wrapped", status(200, { calendar: acme }), acme],
     [
       "an older id",
-      status(200, { api_id: "cal-1", name: " A\u001b\nc " }),
-      { ...acme, name: "A c" },
+      status(200, { api_id: "cal-1", name: ` A\u001b\n${API_KEY} ` }),
+      { ...acme, name: "A [API key]" },
     ],
     ["no name", status(200, { id: "cal-1", name: "" }), null],
     ["no id", status(200, { name: "Acme" }), null],
@@ -704,7 +700,7 @@ describe("the calendar of a key", () => {
     "that is answered with %s is known or not, after one request",
     async ([, answer, expected], { luma }) => {
       answerAll(luma, answer);
-      expect(await settle(fetchLumaCalendar(single()), luma.activity)).toEqual(expected);
+      expect(await settle(newReader().fetchCalendar(), luma.activity)).toEqual(expected);
       const [request, ...more] = luma.requestsOf("calendar");
       expect(request).toMatchObject({ path: "/v1/calendars/get", key: API_KEY });
       expect([more, Date.now() - NOW]).toEqual([[], answer === silence ? 10 * SECOND_MS : 0]);
@@ -713,7 +709,7 @@ describe("the calendar of a key", () => {
 
   test("is not asked for at the older address, which does not say", async ({ luma }) => {
     vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-    expect(await fetchLumaCalendar(single())).toBeNull();
+    expect(await newReader().fetchCalendar()).toBeNull();
     expect(luma.requests).toEqual([]);
   });
 });

@@ -4,7 +4,8 @@ import { api, internal } from "../convex/_generated/api";
 import { aWireEvent, insertOrg, storedEvents } from "./support/builders";
 import { passTime } from "./support/clock";
 import { startEngine } from "./support/engine";
-import { NOW, syncOrg, test } from "./support/fixtures";
+import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
+import { failure } from "./support/lumaServer";
 import { ownFieldsSchema } from "./support/ownFields";
 
 test("syncs of all kinds leave the app's own fields alone, and show them to nobody", async ({
@@ -29,6 +30,10 @@ test("syncs of all kinds leave the app's own fields alone, and show them to nobo
   await passTime(undefined, luma.activity);
   luma.setCalendar("key-1", [aWireEvent(), aWireEvent({ id: "evt-2" })]);
   expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 2, described: 1 });
+
+  luma.answerNext(failure(401, "No."));
+  await reasonOf(syncOrg(t, luma, orgId));
+  await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, lumaApiKey: "key-2" });
 
   for (const event of (await storedEvents(t)).values()) expect(event).toMatchObject({ own });
   expect(await t.run((ctx) => ctx.db.get("organizations", orgId))).toMatchObject({ own });

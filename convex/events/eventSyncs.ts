@@ -52,7 +52,6 @@ export async function startSync(ctx: MutationCtx, orgId: OrgId): Promise<Started
 export async function makeDue(ctx: MutationCtx, orgId: OrgId, at: number): Promise<void> {
   const sync = await getOrCreateSync(ctx, orgId);
   const dueAt = Math.min(sync.dueAt ?? at, at);
-  if (dueAt === sync.dueAt && sync.failures === undefined) return;
   await ctx.db.patch("eventSyncs", sync._id, { dueAt, failures: undefined });
 }
 

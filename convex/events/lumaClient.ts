@@ -59,7 +59,9 @@ type ListingRequest = {
  * @throws SyncError without the key.
  */
 export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
-  let { address, page } = await fetchFirstPage(request);
+  const first = await fetchFirstPage(request);
+  const { address } = first;
+  let { page } = first;
   const listing: LumaListing = { listed: new Map(), invalid: [], address };
   const usedCursors = new Set<string>();
   for (let pageNumber = 1; ; pageNumber += 1) {

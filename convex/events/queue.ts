@@ -124,10 +124,8 @@ async function goOn(
 ): Promise<void> {
   const queue = await getQueue(ctx);
   const { current } = queue;
-  if (current?.orgId !== orgId || current.syncNumber !== syncNumber) {
-    // Only the sync that is under way can end.
-    return await scheduleAndSave(ctx, queue);
-  }
+  // Only the sync that is under way can end. One by hand comes back as it was scheduled when it began.
+  if (current?.orgId !== orgId || current.syncNumber !== syncNumber) return;
   if (!isCheck) await cancelIfPending(ctx, current.checkId);
   const hasFailed = outcome?.kind === "passing" || outcome?.kind === "lasting";
   const unserved = await getUnserved(ctx, queue, orgId, outcome);
@@ -162,7 +160,7 @@ async function getUnserved(
   const byKey = new Map<string | undefined, OrgId>();
   for (const id of [...unserved, orgId]) {
     const key = (await getOrg(ctx, id))?.lumaApiKey?.trim();
-    if (key !== undefined && !byKey.has(key)) byKey.set(key, id);
+    if (!byKey.has(key)) byKey.set(key, id);
   }
   return [...byKey.values()].slice(-OUTAGE_ORGS);
 }

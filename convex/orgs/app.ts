@@ -81,23 +81,23 @@ const MAX_MEMBERSHIPS = 50;
 
 export type OwnMembership = { orgId: OrgId; role: "admin" | "member" };
 
+type GetOwnMemberships = (ctx: QueryCtx, budget?: Budget) => Promise<OwnMembership[] | null>;
+
 /**
  * The organizations that the signed-in person belongs to, at most 50; `null` for nobody. In `orgMemberships`, a `userId`
  * is the identity's subject or, where this deployment issued the token, the part of it before a `|`: Convex Auth has
  * `userId|sessionId` there.
  *
- * @param budget what may be read of large membership documents, by a query that reads more than them.
+ * @param budget what may be read of large membership documents, by a query that reads more than them. Yours are small?
+ * Leave it out.
  */
-export async function getOwnMemberships(
-  ctx: QueryCtx,
-  budget = new Budget(),
-): Promise<OwnMembership[] | null> {
+export const getOwnMemberships: GetOwnMemberships = async (ctx, budget = new Budget()) => {
   const identity = await ctx.auth.getUserIdentity();
   if (identity === null) return null;
   const { subject, issuer } = identity;
   // Of another issuer's subjects, nobody knows what the part before a "|" says.
   const isOwn = issuer === process.env["CONVEX_SITE_URL"];
-  const userId = isOwn ? subject.replace(/\|[^]*/, "") : subject;
+  const userId = (isOwn && subject.split("|")[0]) || subject;
   const memberships = ctx.db
     .query("orgMemberships")
     .withIndex("by_user", (q) => q.eq("userId", userId));
@@ -106,7 +106,7 @@ export async function getOwnMemberships(
     own.push({ orgId, role });
   }
   return own;
-}
+};
 
 type OnEventsPublished = (
   ctx: MutationCtx,

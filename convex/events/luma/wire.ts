@@ -32,8 +32,8 @@ function toTime(value: unknown): number | undefined {
 }
 
 // One function a field, not a chain of schemas: a chain makes reading an entry several times as slow.
-const optionalText = z.transform(toText).optional();
-const optionalTime = z.transform(toTime).optional();
+const optionalText = z.transform(toText);
+const optionalTime = z.transform(toTime);
 
 const address = z
   .object({
