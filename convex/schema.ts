@@ -74,7 +74,7 @@ export default defineSchema({
     lastNumber: v.number(),
     /** When that one began. */
     startedAt: v.optional(v.number()),
-    /** The number of the last sync that succeeded. */
+    /** The number of the last sync that succeeded with this key. */
     syncedNumber: v.optional(v.number()),
     /** Syncs up to this number write nothing more: they failed, were lost, or the key was set. */
     endedThrough: v.optional(v.number()),

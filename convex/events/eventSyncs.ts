@@ -60,10 +60,11 @@ export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> 
   await patchSync(ctx, orgId, () => ({ dueAt: undefined, failures: undefined }));
 }
 
-/** For a key that was changed: ends the sync that is running with the old one, if any, and forgets whose key that was. */
+/** For a key that was changed: ends the sync that is running with the old one, if any, and forgets what was known of that. */
 export async function forgetKey(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   await patchSync(ctx, orgId, ({ lastNumber }) => ({
     endedThrough: lastNumber,
+    syncedNumber: undefined,
     calendar: undefined,
   }));
 }

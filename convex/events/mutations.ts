@@ -7,7 +7,7 @@ import { getOrg, getOrgName, orgId, onEventsPublished, patchOrg, type OrgId } fr
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
 import { eventDescription } from "./descriptions";
-import { calendar, forgetSyncs, noteSuccess, requireSync } from "./eventSyncs";
+import { calendar, forgetSyncs, getSync, noteSuccess, requireSync } from "./eventSyncs";
 import { MAX_WRITE_BYTES, WriteBudget, written } from "./slowWrites";
 import { pick, upsertCounts, upsertedEvent } from "./validators";
 import { Budget, within } from "./views/boundedReads";
@@ -30,7 +30,7 @@ export const upsertEvents = internalMutation({
   args: { orgId, events: v.array(upsertedEvent), syncNumber },
   returns: upsertCounts.extend({ written }),
   handler: async (ctx, { orgId, events, syncNumber }) => {
-    const org = await requireSync(ctx, orgId, syncNumber);
+    await requireSync(ctx, orgId, syncNumber);
     const counts = { inserted: 0, updated: 0, unchanged: 0 };
     const published: Id<"events">[] = [];
     const budget = new WriteBudget(syncNumber);
@@ -52,9 +52,9 @@ export const upsertEvents = internalMutation({
       const isNew = event.status === "listed" && stored?.status !== "listed";
       if (isNew && overAt > Date.now()) published.push(id);
     }
-    if (org.eventsLastSynced !== undefined && published.length > 0) {
-      await publish(ctx, { orgId, eventIds: published });
-    }
+    // The first sync with a key may bring a whole calendar.
+    const isFirst = (await getSync(ctx, orgId))?.syncedNumber === undefined;
+    if (published.length > 0 && !isFirst) await publish(ctx, { orgId, eventIds: published });
     const done = counts.inserted + counts.updated + counts.unchanged;
     return { ...counts, written: { done, bytes: budget.bytes } };
   },

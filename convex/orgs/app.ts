@@ -115,8 +115,8 @@ type OnEventsPublished = (
 
 /**
  * Called when events that are not over become visible to visitors, in the transaction that writes them: new ones, and
- * ones that were hidden or removed before. Not before the organization's first sync has ended, so that connecting a
- * calendar notifies nobody. At most 100 events a call. For notifications and feeds: what is scheduled here runs once, if
+ * ones that were hidden or removed before. Not before the first sync with a key has succeeded, so that
+ * connecting a calendar notifies nobody. At most 100 events a call. For notifications and feeds: what is scheduled here runs once, if
  * the events are written. If it throws, they are not: the sync tries again, and its error names this function.
  */
 export const onEventsPublished: OnEventsPublished = async () => {};
