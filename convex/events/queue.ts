@@ -159,8 +159,7 @@ async function getUnserved(
   if (outcome.isOutage === undefined) return unserved;
   const byKey = new Map<string | undefined, OrgId>();
   for (const id of [...unserved, orgId]) {
-    const key = (await getOrg(ctx, id))?.lumaApiKey?.trim();
-    if (!byKey.has(key)) byKey.set(key, id);
+    byKey.set((await getOrg(ctx, id))?.lumaApiKey?.trim(), id);
   }
   return [...byKey.values()].slice(-OUTAGE_ORGS);
 }
