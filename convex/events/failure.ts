@@ -127,11 +127,10 @@ export type SyncFailure = Infer<typeof syncFailure>;
 
 /** @param org as far as it is known: Convex is quoted only without the key. */
 export function toFailure(error: unknown, orgId: OrgId, org: Org | null): SyncFailure {
-  if (error instanceof ConvexError) {
-    // Errors that are not a sync's own have their sentence for data: no such organization, no key.
-    const data = error.data as SyncFailure | string;
-    return typeof data === "string" ? { message: data, kind: "lasting" } : data;
-  }
+  const data = error instanceof ConvexError ? (error.data as SyncFailure | string) : undefined;
+  // Errors that are not a sync's own have their sentence for data: no such organization, no key.
+  if (typeof data === "string") return { message: data, kind: "lasting" };
+  if (data?.kind !== undefined) return data;
   const cause =
     error instanceof SyncError
       ? error
