@@ -36,7 +36,8 @@ export type StartedSync = Infer<typeof startedSync>;
 export type DueSync = Doc<"eventSyncs"> & { dueAt: number };
 
 /** One sync of one organization. */
-export type NumberedSync = { orgId: OrgId; syncNumber: number };
+export const numberedSync = v.object({ orgId, syncNumber: v.number() });
+export type NumberedSync = Infer<typeof numberedSync>;
 
 /** Begins a sync. From now on no sync of the organization that began earlier writes anything more. */
 export async function startSync(ctx: MutationCtx, orgId: OrgId): Promise<StartedSync> {
@@ -61,11 +62,12 @@ export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> 
 }
 
 /** For a key that was changed: ends the sync that is running with the old one, if any, and forgets what was known of that. */
-export async function forgetKey(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  await patchSync(ctx, orgId, ({ lastNumber }) => ({
+export async function forgetKey(ctx: MutationCtx, orgId: OrgId, isSameKey: boolean): Promise<void> {
+  await patchSync(ctx, orgId, ({ lastNumber, syncedNumber }) => ({
     endedThrough: lastNumber,
-    syncedNumber: undefined,
     calendar: undefined,
+    // Of another calendar, all events are new, and none is news.
+    syncedNumber: isSameKey ? syncedNumber : undefined,
   }));
 }
 

@@ -25,7 +25,7 @@ type Consequences = {
    * events, and asking ends.
    */
   ofOneEvent?: "gone" | "nothing";
-  /** Not lu.ma's doing: another address would change nothing. */
+  /** It says nothing of lu.ma: not that it serves, nor that it does not. Another address would change nothing. */
   isOurs?: true;
 };
 
@@ -51,7 +51,7 @@ const replaceKey = ({ source, howToSet }: KeyPlace) =>
   `lu.ma, and set it with ${howToSet}.`;
 
 /** The rows of the manual's table "When lu.ma fails". */
-const causes = {
+export const CAUSES = {
   rateLimited: passing(
     "429, four times for one page",
     ({ source }) => `The key in ${source} is rate limited, and something else may be using it.`,
@@ -98,8 +98,7 @@ const causes = {
   lost: passing("nothing is heard of a sync for 12 minutes", "", { isOurs: true }),
 };
 
-export type Cause = keyof typeof causes;
-export const CAUSES: Record<Cause, Consequences> = causes;
+export type Cause = keyof typeof CAUSES;
 
 /** A sync cannot go on. The message is a clause that says who did what; it never holds the API key. */
 export class SyncError extends Error {
@@ -147,7 +146,8 @@ function describeFailure(error: SyncError, orgId: OrgId, org: Org | null): SyncF
     .map((one) => (typeof one.advice === "string" ? one.advice : one.advice(place)));
   const isLumas = met.some((one) => !one.isOurs);
   if (isLumas && process.env[LIST_VARIABLE]?.trim()) advice.push(WRONG_ADDRESS);
-  if (kind === "passing") advice.push("It is synced again by itself.");
+  // Without an organization, no sync had begun that could be due again.
+  if (kind === "passing" && org !== null) advice.push("It is synced again by itself.");
   const what = `Organization "${org === null ? orgId : getOrgName(org)}" was not synced: ${error.message}.`;
   return {
     message: [what, ...new Set(advice)].filter(Boolean).join(" "),

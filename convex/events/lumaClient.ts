@@ -20,12 +20,12 @@ import type { MirroredEvent } from "./validators";
 const PAGE_SIZE = 100;
 /** 20,000 events in four months is no calendar: something turns in circles. */
 const MAX_PAGES = 200;
-/** Keeps well below lu.ma's 200 requests a minute (its documentation, "Rate limits"). */
+/** From the end of one page to the start of the next: lu.ma allows 200 requests a minute (its documentation, "Rate limits"). */
 const PAGE_PAUSE_MS = 200;
-/** The same, for single events: from the start of one request to the start of the next. */
+/** From the start of one request for a single event to the start of the next: 200 a minute. */
 const EVENT_PAUSE_MS = 300;
 
-const EXPIRED: Cause[] = ["malformed", "gone", "refused"];
+const EXPIRED_ON_LATER_PAGE: Cause[] = ["malformed", "gone", "refused"];
 
 /** A complete listing, ready to be stored. */
 export type LumaListing = {
@@ -71,6 +71,7 @@ export async function fetchLumaEvents(request: ListingRequest): Promise<LumaList
         listing.listed.set(read.event.id, toMirroredEvent(read.event, read.audiences));
       } else {
         const what = quote(`${read.id ?? "(no id)"} (${read.reason})`, request.key.apiKey);
+        if (read.id !== null) listing.listed.delete(read.id);
         listing.invalid.push({ id: read.id, what, isPublic: isKnownToBePublic(read.audiences) });
       }
     }
@@ -119,7 +120,7 @@ async function fetchPage(
   } catch (error) {
     if (!(error instanceof SyncError) || cursor === undefined) throw error;
     // What refuses a later page, but not the first one, is most likely a cursor that has expired.
-    const isExpired = error.causes.some((cause) => EXPIRED.includes(cause));
+    const isExpired = error.causes.some((cause) => EXPIRED_ON_LATER_PAGE.includes(cause));
     throw isExpired ? new SyncError(error.message, "expired") : error;
   }
   const page = lumaPage.safeParse(json);

@@ -14,6 +14,7 @@ import {
   getDue,
   leaveQueue,
   noteFailure,
+  numberedSync,
   requireConnected,
   startedSync,
   startSync,
@@ -34,8 +35,6 @@ const REST_MS = milliseconds({ minutes: 30 });
 const MAX_COUNTED = 1_000;
 
 type Queue = WithOptionalSystemFields<Doc<"eventSyncQueue">>;
-
-const numberedSync = { orgId, syncNumber: v.number() };
 
 /** For whatever makes an organization due: schedules what comes next, also in place of what was cancelled or failed. */
 export async function wakeQueue(ctx: MutationCtx): Promise<void> {
@@ -89,10 +88,11 @@ export const beginSync = internalMutation({
  * Ends a sync, as its action reports it: one of the queue's, or one by hand that failed. A report that comes late, or a
  * second time, changes nothing.
  *
- * @returns why the sync failed, which may be another reason than `failure`, or `null` if it succeeded.
+ * @param failure `null` for a success.
+ * @returns why the sync failed, which may be another reason than `failure`; `null` if it succeeded after all.
  */
 export const endSync = internalMutation({
-  args: { ...numberedSync, failure: v.union(syncFailure, v.null()) },
+  args: { ...numberedSync.fields, failure: v.union(syncFailure, v.null()) },
   returns: v.union(syncFailure, v.null()),
   handler: async (ctx, { failure, ...sync }) => {
     const outcome = failure && (await noteFailure(ctx, sync, failure));
@@ -103,7 +103,7 @@ export const endSync = internalMutation({
 
 /** The check on a sync of the queue. That it runs at all means that nobody reported the sync. */
 export const endLostSync = internalMutation({
-  args: numberedSync,
+  args: numberedSync.fields,
   returns: v.null(),
   handler: async (ctx, sync) => {
     const error = new SyncError("nothing was heard of its sync for 12 minutes", "lost");
@@ -124,7 +124,7 @@ async function goOn(
 ): Promise<void> {
   const queue = await getQueue(ctx);
   const { current } = queue;
-  // Only the sync that is under way can end. One by hand comes back as it was scheduled when it began.
+  // Only the sync that is under way can end. For one by hand, the queue was woken when it began.
   if (current?.orgId !== orgId || current.syncNumber !== syncNumber) return;
   if (!isCheck) await cancelIfPending(ctx, current.checkId);
   const hasFailed = outcome?.kind === "passing" || outcome?.kind === "lasting";

@@ -48,10 +48,10 @@ export type SyncCounts = Infer<typeof syncCounts>;
 
 /**
  * Mirrors one organization's lu.ma events that start from 30 days before its last successful sync to 90 days ahead. The
- * listing is fetched completely before anything is written; then what differs is written, lu.ma is asked for stored events
- * that the listing lacks, which are marked as removed if they are gone, the organization is stamped, and lu.ma is asked for
- * the descriptions of at most 100 events to come. Run it
- * from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
+ * listing is fetched completely before anything is written. Then the sync writes what differs, asks lu.ma for stored
+ * events that the listing lacks, marks those as removed that are gone, stamps the organization, and asks lu.ma for the
+ * descriptions of at most 100 events to come. Run it from the Convex dashboard, or with
+ * `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
  * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more.
  * One that fails in passing is tried again by the queue.
@@ -79,9 +79,12 @@ export const syncOrgEvents = internalAction({
       if (org === null) throw orgWasDeleted(orgId);
       result = await syncOrg(ctx, org, sync);
     } catch (error) {
-      let failure = toFailure(error, orgId, org);
-      if (sync !== undefined) failure = (await reportEnd(ctx, orgId, sync, failure)) ?? failure;
-      const { message, kind } = failure;
+      const failure = toFailure(error, orgId, org);
+      const outcome = sync === undefined ? failure : await reportEnd(ctx, orgId, sync, failure);
+      const { message, kind } = outcome ?? {
+        message: `Organization "${org && getOrgName(org)}" was synced, but Convex lost the answer.`,
+        kind: "passing",
+      };
       throw new ConvexError({ message, kind });
     }
     const numbers = Object.entries(result.counts).map(([field, count]) => `${field} ${count}`);

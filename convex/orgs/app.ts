@@ -115,8 +115,9 @@ type OnEventsPublished = (
 
 /**
  * Called when events that are not over become visible to visitors, in the transaction that writes them: new ones, and
- * ones that were hidden or removed before. Not before the first sync with a key has succeeded, so that
- * connecting a calendar notifies nobody. At most 100 events a call. For notifications and feeds: what is scheduled here runs once, if
- * the events are written. If it throws, they are not: the sync tries again, and its error names this function.
+ * ones that were hidden or removed before. Not before the first sync with a new key has succeeded, so that connecting a
+ * calendar notifies nobody. A sync gives at most 100 events a call. For notifications and feeds: what is scheduled here
+ * runs once, if the events are written. If it throws, they are not: the sync tries again, and its error names this
+ * function.
  */
 export const onEventsPublished: OnEventsPublished = async () => {};

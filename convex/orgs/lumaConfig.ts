@@ -47,7 +47,9 @@ export async function configureLuma(
     if (parsed !== null && "problem" in parsed) throw refuse(parsed.problem);
     fields.lumaApiKey = lumaApiKey?.trim();
     fields.eventsSyncError = undefined;
-    await forgetKey(ctx, orgId);
+    // A variable may have another value by now.
+    const isSameKey = parsed !== null && "apiKey" in parsed && parsed.apiKey === org.lumaApiKey;
+    await forgetKey(ctx, orgId, isSameKey);
     if (lumaApiKey === null) await leaveQueue(ctx, orgId);
     else await makeDue(ctx, orgId, Date.now());
     await wakeQueue(ctx);

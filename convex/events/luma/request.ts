@@ -6,23 +6,19 @@ import { attempt, type FailedAttempt } from "./attempt";
 
 /** How often to ask, and how long to wait for an answer. */
 export type Patience = {
-  /** Waits before asking again after an answer that may be better next time. */
+  /** Waits before asking again after an answer that may be better next time; after a 429, lu.ma says how long. */
   retryWaitsMs: number[];
-  /** Give up at this many 429s. */
-  maxRateLimited: number;
   answerTimeoutMs: number;
 };
 
 /** For what a sync cannot do without: four attempts in all. */
 export const PATIENT: Patience = {
   retryWaitsMs: [1_000, 2_000, 4_000],
-  maxRateLimited: 4,
   answerTimeoutMs: milliseconds({ seconds: 30 }),
 };
 /** For what can wait until the next sync: an outage costs it no more than this. */
 export const ONCE: Patience = {
   retryWaitsMs: [],
-  maxRateLimited: 1,
   answerTimeoutMs: milliseconds({ seconds: 10 }),
 };
 
@@ -72,10 +68,10 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
 function toWait(
   { cause, retryAfter }: FailedAttempt,
   { rateLimited, failed }: { rateLimited: number; failed: number },
-  { retryWaitsMs, maxRateLimited }: Patience,
+  { retryWaitsMs }: Patience,
 ): number | undefined {
   if (cause === "rateLimited") {
-    if (rateLimited >= maxRateLimited) return undefined;
+    if (rateLimited > retryWaitsMs.length) return undefined;
     // Once is enough to learn that `Retry-After` is wrong: seen are 0, and dates that lie in the past.
     return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
   }
