@@ -145,15 +145,13 @@ async function showStatus(t: Engine, say: Say): Promise<void> {
 type Org = { orgId: Id<"organizations">; name: string };
 
 async function createOrgs(t: Engine): Promise<Org[]> {
+  const embed = "https://lu.ma/embed/calendar/cal-BookCircle/events";
   const configs = [
     // First, because it is always synced: the columns of a table are those of its first row.
     { name: "Chess Club", lumaApiKey: KEYS.chess },
     { name: "Berlin Makers", lumaApiKey: KEYS.berlin },
     { name: "Gym Mitte", lumaApiKey: KEYS.wrong },
-    {
-      name: "Book Circle",
-      lumaCalendarUrl: "https://lu.ma/embed/calendar/cal-BookCircle/events",
-    },
+    { name: "Book Circle", lumaCalendarUrl: embed },
   ];
   const orgs: Org[] = [];
   for (const { name, ...config } of configs) {
@@ -171,36 +169,26 @@ const BERLIN_TO_COME = 6;
 
 /** From 25 days ago on: none may enter or leave the window while the demo runs, whatever the time of day. */
 function berlinCalendar(base: number): WireEvent[] {
-  const past = Array.from({ length: BERLIN_EVENTS - BERLIN_TO_COME - 1 }, (_, index) =>
-    event(
-      base,
-      `evt-berlin-${index}`,
-      `Workshop ${index + 1}`,
-      -25 * DAY_MS + index * 2.6 * HOUR_MS,
-    ),
-  );
-  const toCome = Array.from({ length: BERLIN_TO_COME }, (_, index) =>
-    event(
-      base,
-      `evt-berlin-next-${index}`,
-      `Workshop ${past.length + index + 1}`,
-      (index + 1) * DAY_MS,
-    ),
-  );
-  return [...past, ...toCome, openDay(base)];
+  const workshops = Array.from({ length: BERLIN_EVENTS - 1 }, (_, index) => {
+    const left = BERLIN_EVENTS - 1 - index;
+    const isPast = left > BERLIN_TO_COME;
+    const inMs = isPast
+      ? -25 * DAY_MS + index * 2.6 * HOUR_MS
+      : (BERLIN_TO_COME + 1 - left) * DAY_MS;
+    return event(base, `evt-berlin-${index}`, `Workshop ${index + 1}`, inMs);
+  });
+  return [...workshops, openDay(base)];
 }
 
 function chessCalendar(base: number, nextEvening = "Chess evening"): WireEvent[] {
+  const online = { meeting_url: "https://meet.example/secret", geo_address_json: null };
+  const [hidden, atHome] = [{ visibility: "private" }, { location_visibility: "guests-only" }];
   return [
     event(base, "evt-chess-1", nextEvening, 2 * DAY_MS),
     event(base, "evt-chess-2", "Chess evening", 9 * DAY_MS),
-    event(base, "evt-chess-3", "Online lesson", 4 * DAY_MS, {
-      meeting_url: "https://meet.example/secret",
-    }),
-    event(base, "evt-chess-4", "Board meeting", 5 * DAY_MS, { visibility: "private" }),
-    event(base, "evt-chess-5", "Dinner at a member's", 6 * DAY_MS, {
-      location_visibility: "guests-only",
-    }),
+    event(base, "evt-chess-3", "Online lesson", 4 * DAY_MS, online),
+    event(base, "evt-chess-4", "Board meeting", 5 * DAY_MS, hidden),
+    event(base, "evt-chess-5", "Dinner at a member's", 6 * DAY_MS, atHome),
     openDay(base),
   ];
 }
@@ -210,22 +198,14 @@ function openDay(base: number): WireEvent {
   return event(base, "evt-open-day", "Open day of Makers and Chess Club", 8 * DAY_MS);
 }
 
-function event(
-  base: number,
-  id: string,
-  name: string,
-  inMs: number,
-  overrides: Partial<WireEvent> = {},
-): WireEvent {
-  const isOnline = overrides.meeting_url !== undefined;
+function event(base: number, id: string, name: string, inMs: number, fields = {}): WireEvent {
   return aWireEvent({
     id,
     name,
     description: `${name}: come as you are.`,
     start_at: new Date(base + inMs).toISOString(),
     end_at: new Date(base + inMs + 2 * HOUR_MS).toISOString(),
-    ...(isOnline ? { geo_address_json: null } : {}),
-    ...overrides,
+    ...fields,
   });
 }
 
@@ -236,34 +216,22 @@ async function showPages(t: Engine, orgs: Org[], say: Say): Promise<void> {
 
   say("\nChess Club's page. The private board meeting is not on it; of the guests-only dinner's");
   say("place, it shows the city.");
-  const page = await t.query(api.events.queries.getOrgEvents, { orgId: chess.orgId, now });
-  say(
-    toTable(
-      (page?.upcoming ?? []).map((shown) => ({ ...toRow(shown), about: shown.description ?? "" })),
-    ),
-  );
+  const { getDashboardEvents, getOrgEvents } = api.events.queries;
+  const page = await t.query(getOrgEvents, { orgId: chess.orgId, now });
+  const upcoming = page?.upcoming ?? [];
+  say(toTable(upcoming.map((shown) => ({ ...toRow(shown), about: shown.description ?? "" }))));
 
-  const embed = await t.query(api.events.queries.getOrgEvents, { orgId: books.orgId, now });
+  const embed = await t.query(getOrgEvents, { orgId: books.orgId, now });
   say(`\nBook Circle's page embeds ${embed?.calendarUrl}.`);
 
   say("\nThe dashboard of a member of Chess Club: its events, then some from elsewhere. The open");
   say("day, which stands on two calendars, is there once.");
-  await t.run((ctx) =>
-    ctx.db.insert("orgMemberships", { userId: "user-1", orgId: chess.orgId, role: "member" }),
-  );
+  const membership = { userId: "user-1", orgId: chess.orgId, role: "member" } as const;
+  await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
   const member = t.withIdentity({ subject: "user-1" });
-  const { userOrgEvents, otherOrgEvents } = await member.query(
-    api.events.queries.getDashboardEvents,
-    { now },
-  );
-  say(
-    toTable(
-      [...userOrgEvents, ...otherOrgEvents].map((row) => ({
-        organization: row.org.name,
-        ...toRow(row),
-      })),
-    ),
-  );
+  const { userOrgEvents, otherOrgEvents } = await member.query(getDashboardEvents, { now });
+  const rows = [...userOrgEvents, ...otherOrgEvents];
+  say(toTable(rows.map((row) => ({ organization: row.org.name, ...toRow(row) }))));
 }
 
 type Outcome = sync.SyncCounts | "failed";
@@ -275,10 +243,8 @@ function startObservedEngine() {
     const syncOrg = handler as (ctx: object, args: { orgId: string }) => Promise<sync.SyncCounts>;
     return ((ctx: object, args: { orgId: string }) => {
       const counts = syncOrg(ctx, args);
-      outcomes.set(
-        args.orgId,
-        counts.catch(() => "failed"),
-      );
+      const outcome = counts.catch((): Outcome => "failed");
+      outcomes.set(args.orgId, outcome);
       return counts;
     }) as never;
   });
@@ -290,14 +256,10 @@ function toResultRow(organization: string, outcome: Outcome | "no key" = "no key
   return { organization, result: isSynced ? "synced" : outcome, ...(isSynced ? outcome : {}) };
 }
 
-function toRow(
-  shown: Pick<OrgPageEvent, "startAt" | "timezone" | "title" | "location" | "isVirtual">,
-) {
-  const start = new Date(shown.startAt).toLocaleString("en-GB", {
-    timeZone: shown.timezone,
-    dateStyle: "medium",
-    timeStyle: "short",
-  });
-  const where = [shown.isVirtual ? "online" : "", shown.location ?? ""].filter(Boolean).join(", ");
-  return { start, title: shown.title, where };
+type Shown = Pick<OrgPageEvent, "startAt" | "timezone" | "title" | "location" | "isVirtual">;
+
+function toRow({ startAt, timezone, title, location, isVirtual }: Shown) {
+  const format = { timeZone: timezone, dateStyle: "medium", timeStyle: "short" } as const;
+  const start = new Date(startAt).toLocaleString("en-GB", format);
+  return { start, title, where: [isVirtual && "online", location].filter(Boolean).join(", ") };
 }

@@ -1,4 +1,5 @@
-import { describe, expect, vi } from "vitest";
+import { expect, vi } from "vitest";
+import type { Id } from "../convex/_generated/dataModel";
 import * as mutations from "../convex/events/mutations";
 import {
   aWireEvent,
@@ -39,21 +40,30 @@ function hoursFrom(first: number, count: number): WireEvent[] {
   return Array.from({ length: count }, (_, i) => inHours(first + i));
 }
 
-async function start(overrides: Record<string, object> = {}) {
-  const t = startEngine(overrides);
-  return { t, orgId: await insertOrg(t, { lumaApiKey: KEY }) };
+let luma: LumaServer;
+let t: Engine;
+let orgId: Id<"organizations">;
+test.beforeEach(async ({ luma: given }) => {
+  luma = given;
+  vi.spyOn(console, "log").mockReturnValue();
+  await start();
+});
+
+async function start(overrides: Record<string, object> = {}): Promise<void> {
+  t = startEngine(overrides);
+  orgId = await insertOrg(t, { lumaApiKey: KEY });
 }
+
+const sync = () => syncOrg(t, luma, orgId);
 
 /** The ids that lu.ma was asked for since last time. */
-function askedFor(luma: LumaServer): string[] {
-  const ids = luma
-    .requestsOf("event")
-    .map(({ query }) => query.get("event_id") ?? query.get("api_id") ?? "");
+function askedFor(): string[] {
+  const asked = luma.requestsOf("event").map(({ query }) => query.get("event_id") ?? "");
   luma.requests.length = 0;
-  return ids;
+  return asked;
 }
 
-async function descriptionOf(t: Engine, id: string): Promise<string | undefined> {
+async function descriptionOf(id: string): Promise<string | undefined> {
   return (await storedEvents(t)).get(id)?.description;
 }
 
@@ -63,323 +73,271 @@ function lastNote(): string {
   return line.slice(line.indexOf("Descriptions:"));
 }
 
-describe("descriptions", () => {
-  test("are asked for one by one, 300 ms apart, when the listing is written and stamped", async ({
-    luma,
-  }) => {
-    vi.spyOn(console, "log");
-    const { t, orgId } = await start();
-    luma.setCalendar(KEY, [inHours(1), inHours(2), inHours(3)]);
-    const seen: unknown[] = [];
-    luma.answerNext(
-      (response, request) => {
-        const looking = t.run(async (ctx) => {
-          seen.push((await ctx.db.get("organizations", orgId))?.eventsLastSynced);
-          seen.push((await ctx.db.query("events").collect()).length);
-        });
-        void luma.waitFor(looking).then(() => luma.answer(response, request));
-      },
-      { kind: "event" },
-    );
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 3, described: 3 });
-    expect(lastNote()).toBe("Descriptions: 3 asked for, all there are.");
-    expect(seen).toEqual([NOW, 3]);
-    const times = luma.requestsOf("event").map(({ at }) => at);
-    expect(times.slice(1).map((at, i) => at - (times[i] ?? 0))).toEqual([300, 300]);
-    expect(await descriptionOf(t, "evt-2")).toBe("What happens at evt-2");
-  });
+test("Descriptions are asked for one by one, 300 ms apart, when the listing is written and stamped", async () => {
+  luma.setCalendar(KEY, [inHours(1), inHours(2), inHours(3)]);
+  const seen: unknown[] = [];
+  luma.answerNext(
+    (response, request) => {
+      const looking = t.run(async (ctx) => {
+        seen.push((await ctx.db.get("organizations", orgId))?.eventsLastSynced);
+        seen.push((await ctx.db.query("events").collect()).length);
+      });
+      void luma.waitFor(looking).then(() => luma.answer(response, request));
+    },
+    { kind: "event" },
+  );
+  expect(await sync()).toMatchObject({ inserted: 3, described: 3 });
+  expect(lastNote()).toBe("Descriptions: 3 asked for, all there are.");
+  expect(seen).toEqual([NOW, 3]);
+  const times = luma.requestsOf("event").map(({ at }) => at);
+  expect(times.slice(1).map((at, i) => at - (times[i] ?? 0))).toEqual([300, 300]);
+  expect(await descriptionOf("evt-2")).toBe("What happens at evt-2");
+});
 
-  test("that stand in the list itself are ignored", async ({ luma }) => {
-    const { t, orgId } = await start();
-    const event = inHours(1, { description: "from the list" });
-    luma.answerNext(status(200, { entries: [event], has_more: false }));
-    luma.setCalendar(KEY, [inHours(1, { description: "of the event" })]);
-    await syncOrg(t, luma, orgId);
-    expect(await descriptionOf(t, "evt-1")).toBe("of the event");
-  });
+test("Descriptions that stand in the list itself are ignored", async () => {
+  const event = inHours(1, { description: "from the list" });
+  luma.answerNext(status(200, { entries: [event], has_more: false }));
+  luma.setCalendar(KEY, [inHours(1, { description: "of the event" })]);
+  await sync();
+  expect(await descriptionOf("evt-1")).toBe("of the event");
+});
 
-  test("come from lu.ma's older address on a morning on which that gave the list", async ({
-    luma,
-  }) => {
-    const { t, orgId } = await start();
-    const hosts = routeLumaHosts(luma);
-    luma.setCalendar(KEY, [inHours(1)]);
-    luma.answerNext(failure(404, "Not found."));
-    await syncOrg(t, luma, orgId);
-    expect(hosts).toEqual(["public-api.luma.com", "public-api.lu.ma", "public-api.lu.ma"]);
-    const paths = luma.requests.map(({ path }) => path);
-    expect(paths.slice(1)).toEqual([OLDER_PATH, "/public/v1/event/get"]);
-    expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
-  });
+test("Descriptions come from lu.ma's older address on a morning on which that gave the list", async () => {
+  const hosts = routeLumaHosts(luma);
+  luma.setCalendar(KEY, [inHours(1)]);
+  luma.answerNext(failure(404, "Not found."));
+  await sync();
+  expect(hosts).toEqual(["public-api.luma.com", "public-api.lu.ma", "public-api.lu.ma"]);
+  const paths = luma.requests.map(({ path }) => path);
+  expect(paths.slice(1)).toEqual([OLDER_PATH, "/public/v1/event/get"]);
+  expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
+});
 
-  test("are asked for of listed events that have not ended, and of no others", async ({ luma }) => {
-    const { t, orgId } = await start();
-    luma.setCalendar(KEY, [
-      inHours(-3, { id: "over", end_at: new Date(NOW).toISOString() }),
-      inHours(-2, { id: "over, without an end" }),
-      inHours(-1, { id: "running", end_at: new Date(NOW + HOUR_MS).toISOString() }),
-      inHours(1, { id: "private", visibility: "private" }),
-      inHours(2, { id: "to come" }),
-    ]);
-    await syncOrg(t, luma, orgId);
-    expect(askedFor(luma)).toEqual(["running", "to come"]);
-    // For what is stored no less than for what is new, but not for what is removed.
-    await syncOrg(t, luma, orgId);
-    expect(askedFor(luma)).toEqual(["running", "to come"]);
-    luma.dropEvent("running");
-    await syncOrg(t, luma, orgId);
-    askedFor(luma);
-    await syncOrg(t, luma, orgId);
-    expect(askedFor(luma)).toEqual(["to come"]);
-  });
+test("Descriptions are asked for of listed events that have not ended, and of no others", async () => {
+  luma.setCalendar(KEY, [
+    inHours(-3, { id: "over", end_at: new Date(NOW).toISOString() }),
+    inHours(-2, { id: "over, without an end" }),
+    inHours(-1, { id: "running", end_at: new Date(NOW + HOUR_MS).toISOString() }),
+    inHours(1, { id: "private", visibility: "private" }),
+    inHours(2, { id: "to come" }),
+  ]);
+  await sync();
+  expect(askedFor()).toEqual(["running", "to come"]);
+  // For what is stored no less than for what is new, but not for what is removed.
+  await sync();
+  expect(askedFor()).toEqual(["running", "to come"]);
+  luma.dropEvent("running");
+  await sync();
+  askedFor();
+  await sync();
+  expect(askedFor()).toEqual(["to come"]);
+});
 
-  test("are asked for of what is public from today on, and no more of what is private from today on", async ({
-    luma,
-  }) => {
-    const { t, orgId } = await start();
-    luma.setCalendar(KEY, [
-      inHours(1, { visibility: "private" }),
-      inHours(2),
-      inHours(-3, { id: "postponed" }),
-    ]);
-    await syncOrg(t, luma, orgId);
-    askedFor(luma);
-    luma.setCalendar(KEY, [
-      inHours(1),
-      inHours(2, { visibility: "private" }),
-      inHours(3, { id: "postponed" }),
-    ]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 3, described: 2 });
-    expect(askedFor(luma)).toEqual(["evt-1", "postponed"]);
-  });
+test("Descriptions are asked for of what is public from today on, and no more of what is private from today on", async () => {
+  luma.setCalendar(KEY, [
+    inHours(1, { visibility: "private" }),
+    inHours(2),
+    inHours(-3, { id: "postponed" }),
+  ]);
+  await sync();
+  askedFor();
+  luma.setCalendar(KEY, [
+    inHours(1),
+    inHours(2, { visibility: "private" }),
+    inHours(3, { id: "postponed" }),
+  ]);
+  expect(await sync()).toMatchObject({ updated: 3, described: 2 });
+  expect(askedFor()).toEqual(["evt-1", "postponed"]);
+});
 
-  test("are asked for also of an event whose entry cannot be read today", async ({ luma }) => {
-    const { t, orgId } = await start();
+test("Descriptions are asked for also of an event whose entry cannot be read today", async () => {
+  luma.setCalendar(KEY, [inHours(1), inHours(2)]);
+  await sync();
+  askedFor();
+  luma.setCalendar(
+    KEY,
+    [inHours(1, { description: "edited" }), inHours(2)],
+    [inHours(1, { name: "" }), inHours(2)],
+  );
+  expect(await sync()).toMatchObject({ invalid: 1, described: 1 });
+  expect(await descriptionOf("evt-1")).toBe("edited");
+});
+
+test("Descriptions are asked for at most 100 a sync: first the ones not asked for yet, the soonest first", async () => {
+  const calendar = hoursFrom(1, 130);
+  luma.setCalendar(KEY, calendar);
+  expect(await sync()).toMatchObject({ inserted: 130, described: 100 });
+  expect(askedFor()).toEqual(calendar.slice(0, 100).map(({ id }) => id));
+  expect(lastNote()).toBe("Descriptions: 100 asked for, the most in one sync.");
+
+  // The 30 that are left come before the soonest ones, which come again.
+  expect(await sync()).toMatchObject({ unchanged: 130, described: 30 });
+  expect(askedFor()).toEqual(
+    [...calendar.slice(100), ...calendar.slice(0, 70)].map(({ id }) => id),
+  );
+
+  // A new one comes first, though it is the last to start.
+  luma.setCalendar(KEY, [...calendar, inHours(200)]);
+  expect(await sync()).toMatchObject({ inserted: 1, described: 1 });
+  expect(askedFor()).toEqual(["evt-200", ...calendar.slice(0, 99).map(({ id }) => id)]);
+});
+
+test("Descriptions that are edited come with the next sync, among the 100 soonest", async () => {
+  const calendar = hoursFrom(1, 101);
+  luma.setCalendar(KEY, calendar);
+  await sync();
+  await sync();
+  luma.setCalendar(
+    KEY,
+    calendar.map((event) => ({ ...event, description: "edited" })),
+  );
+  expect(await sync()).toMatchObject({ unchanged: 101, described: 100 });
+  expect(await descriptionOf("evt-100")).toBe("edited");
+  expect(await descriptionOf("evt-101")).toBe("What happens at evt-101");
+});
+
+test("Descriptions are kept when the listing changes, when an event is removed, and when it returns", async () => {
+  luma.setCalendar(KEY, [inHours(1)]);
+  await sync();
+  luma.setCalendar(KEY, [inHours(1, { name: "Renamed" })]);
+  expect(await sync()).toMatchObject({ updated: 1, described: 0 });
+  luma.setCalendar(KEY, []);
+  await sync();
+  luma.setCalendar(KEY, [inHours(1)]);
+  expect(await sync()).toMatchObject({ updated: 1, described: 0 });
+  expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
+});
+
+test("Descriptions that lu.ma cleared are cleared here, and ones that it never had are written once", async () => {
+  const without = { description: null, description_md: null };
+  luma.setCalendar(KEY, [inHours(1), inHours(2, without)]);
+  expect(await sync()).toMatchObject({ described: 1 });
+  luma.setCalendar(KEY, [inHours(1, without), inHours(2, without)]);
+  expect(await sync()).toMatchObject({ described: 1 });
+  expect([await descriptionOf("evt-1"), await descriptionOf("evt-2")]).toEqual(["", ""]);
+  expect(await sync()).toMatchObject({ described: 0 });
+});
+
+const ofThatEvent: [string, Answer][] = [
+  ["404", failure(404, "Not found.")],
+  ["422", failure(422, "No.")],
+  ["a redirect", status(302, "", { location: "/" })],
+  ["with no event", status(200, { message: "internal" })],
+  ["with another event", status(200, inHours(7, { description: "of another" }))],
+  ["with what cannot be read", status(200, inHours(1, { name: "", description: "new" }))],
+  ...[
+    { visibility: "private" },
+    { access: "none" },
+    { platform: "other" },
+    { status: "pending" },
+  ].map((said): [string, Answer] => [
+    `with what is not public: ${JSON.stringify(said)}`,
+    status(200, inHours(1, { ...said, description: "secret" })),
+  ]),
+];
+test.for(ofThatEvent)(
+  "A description keeps what it has when lu.ma answers %s",
+  async ([, answer]) => {
     luma.setCalendar(KEY, [inHours(1), inHours(2)]);
-    await syncOrg(t, luma, orgId);
-    askedFor(luma);
-    luma.setCalendar(
-      KEY,
-      [inHours(1, { description: "edited" }), inHours(2)],
-      [inHours(1, { name: "" }), inHours(2)],
-    );
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ invalid: 1, described: 1 });
-    expect(await descriptionOf(t, "evt-1")).toBe("edited");
+    await sync();
+    luma.setCalendar(KEY, [inHours(1), inHours(2, { description: "edited" })]);
+    luma.answerNext(answer, { kind: "event" });
+    // It costs only itself.
+    expect(await sync()).toMatchObject({ unchanged: 2, described: 1 });
+    expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
+    expect(await descriptionOf("evt-2")).toBe("edited");
+    // The first time it counts as asked for, so that others have their turn.
+    await start();
+    luma.setCalendar(KEY, hoursFrom(1, 101));
+    luma.answerNext(answer, { kind: "event" });
+    expect(await sync()).toMatchObject({ described: 99 });
+    expect(await descriptionOf("evt-1")).toBe("");
+    askedFor();
+    expect(await sync()).toMatchObject({ described: 2 });
+    expect(askedFor().slice(0, 2)).toEqual(["evt-101", "evt-1"]);
+  },
+);
+
+test.for<[string, Answer, string, number?]>([
+  ["401", failure(401, "You are not signed in."), "answered 401 for one event"],
+  ["429", status(429, "", { "retry-after": "60" }), "answered 429 for one event"],
+  ["503", status(503), "answered 503 for one event"],
+  ["404 in HTML", status(404), "answered 404 for one event"],
+  ["HTML", status(200, "<h1>Welcome</h1>"), "that is not JSON for one event"],
+  ["by hanging up", reset, "no connection to 127.0.0.1"],
+  ["nothing in 10 s", silence, "gave no answer within 10 s", 10_000],
+])(
+  "Asking for descriptions ends, and the next sync goes on, when lu.ma answers %s",
+  async (row) => {
+    const [, answer, why, tookMs = 0] = row;
+    luma.setCalendar(KEY, hoursFrom(1, 5));
+    luma.answerNext(luma.answer, { kind: "event" });
+    luma.answerNext(answer, { kind: "event" });
+    expect(await sync()).toMatchObject({ inserted: 5, described: 1 });
+    expect(Date.now() - NOW).toBeGreaterThanOrEqual(tookMs);
+    expect(Date.now() - NOW).toBeLessThan(tookMs + 1_500);
+    expect(askedFor()).toEqual(["evt-1", "evt-2"]);
+    expect(lastNote()).toContain("Descriptions: 2 asked for, ended by ");
+    expect(lastNote()).toContain(why);
+    expect(lastNote()).toMatch(/[^.]\.$/);
+    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
+    expect(await sync()).toMatchObject({ described: 4 });
+    expect(askedFor()).toEqual(["evt-3", "evt-4", "evt-5", "evt-1", "evt-2"]);
+  },
+);
+
+test("No description is asked for when the listing took all of the 7 minutes", async () => {
+  luma.setCalendar(KEY, [inHours(1)]);
+  luma.answerNext((response, request) => {
+    setTime(NOW + 7 * MINUTE_MS);
+    luma.answer(response, request);
   });
-
-  test("are asked for at most 100 a sync: first the ones not asked for yet, the soonest first", async ({
-    luma,
-  }) => {
-    const { t, orgId } = await start();
-    vi.spyOn(console, "log");
-    const calendar = hoursFrom(1, 130);
-    luma.setCalendar(KEY, calendar);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 130, described: 100 });
-    expect(askedFor(luma)).toEqual(calendar.slice(0, 100).map(({ id }) => id));
-    expect(lastNote()).toBe("Descriptions: 100 asked for, the most in one sync.");
-
-    // The 30 that are left come before the soonest ones, which come again.
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 130, described: 30 });
-    expect(askedFor(luma)).toEqual(
-      [...calendar.slice(100), ...calendar.slice(0, 70)].map(({ id }) => id),
-    );
-
-    // A new one comes first, though it is the last to start.
-    luma.setCalendar(KEY, [...calendar, inHours(200)]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 1 });
-    expect(askedFor(luma)).toEqual(["evt-200", ...calendar.slice(0, 99).map(({ id }) => id)]);
-  });
-
-  test("that are edited come with the next sync, among the 100 soonest", async ({ luma }) => {
-    const { t, orgId } = await start();
-    const calendar = hoursFrom(1, 101);
-    luma.setCalendar(KEY, calendar);
-    await syncOrg(t, luma, orgId);
-    await syncOrg(t, luma, orgId);
-    luma.setCalendar(
-      KEY,
-      calendar.map((event) => ({ ...event, description: "edited" })),
-    );
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 101, described: 100 });
-    expect(await descriptionOf(t, "evt-100")).toBe("edited");
-    expect(await descriptionOf(t, "evt-101")).toBe("What happens at evt-101");
-  });
-
-  test("are kept when the listing changes, when an event is removed, and when it returns", async ({
-    luma,
-  }) => {
-    const { t, orgId } = await start();
-    luma.setCalendar(KEY, [inHours(1)]);
-    await syncOrg(t, luma, orgId);
-    luma.setCalendar(KEY, [inHours(1, { name: "Renamed" })]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, described: 0 });
-    luma.setCalendar(KEY, []);
-    await syncOrg(t, luma, orgId);
-    luma.setCalendar(KEY, [inHours(1)]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ updated: 1, described: 0 });
-    expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
-  });
-
-  test("that lu.ma cleared are cleared here, and ones that it never had are asked for once", async ({
-    luma,
-  }) => {
-    const { t, orgId } = await start();
-    const without = { description: null, description_md: null };
-    luma.setCalendar(KEY, [inHours(1), inHours(2, without)]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 1 });
-    luma.setCalendar(KEY, [inHours(1, without), inHours(2, without)]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 1 });
-    expect([await descriptionOf(t, "evt-1"), await descriptionOf(t, "evt-2")]).toEqual(["", ""]);
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 0 });
-  });
+  expect(await sync()).toMatchObject({ inserted: 1, described: 0 });
+  expect(luma.requestsOf("event")).toEqual([]);
+  expect(lastNote()).toMatch(
+    /^Descriptions: 0 asked for, ended by too slow: .*, waits included\.$/,
+  );
 });
 
-describe("a description that cannot be fetched", () => {
-  const ofThatEvent: [string, Answer][] = [
-    ["400", failure(400, "Invalid request.")],
-    ["403", failure(403, "You don't have access to this event.")],
-    ["404", failure(404, "Not found.")],
-    ["410", failure(410, "Gone.")],
-    ["422", failure(422, "No.")],
-    ["a redirect", status(302, "", { location: "/" })],
-    ["an answer that is no event", status(200, { message: "internal" })],
-    ["another event", status(200, inHours(7, { description: "of another" }))],
-    ["an event that cannot be read", status(200, inHours(1, { name: "", description: "new" }))],
-    ...[
-      { visibility: "private" },
-      { access: "none" },
-      { platform: "other" },
-      { status: "pending" },
-    ].map((said): [string, Answer] => [
-      `one that is not public: ${JSON.stringify(said)}`,
-      status(200, inHours(1, { ...said, description: "secret" })),
-    ]),
-  ];
-
-  test.for(ofThatEvent)(
-    "(%s) costs only itself: it keeps what it has",
-    async ([, answer], { luma }) => {
-      const { t, orgId } = await start();
-      luma.setCalendar(KEY, [inHours(1), inHours(2)]);
-      await syncOrg(t, luma, orgId);
-      luma.setCalendar(KEY, [inHours(1), inHours(2, { description: "edited" })]);
-      luma.answerNext(answer, { kind: "event" });
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ unchanged: 2, described: 1 });
-      expect(await descriptionOf(t, "evt-1")).toBe("What happens at evt-1");
-      expect(await descriptionOf(t, "evt-2")).toBe("edited");
-    },
-  );
-
-  test.for(ofThatEvent)(
-    "(%s) counts as asked for, so that others have their turn",
-    async ([, answer], { luma }) => {
-      const { t, orgId } = await start();
-      luma.setCalendar(KEY, hoursFrom(1, 101));
-      luma.answerNext(answer, { kind: "event" });
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 99 });
-      expect(await descriptionOf(t, "evt-1")).toBe("");
-      askedFor(luma);
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 2 });
-      expect(askedFor(luma).slice(0, 2)).toEqual(["evt-101", "evt-1"]);
-    },
-  );
-
-  test.for<[string, Answer, string, number?]>([
-    ["401", failure(401, "You are not signed in."), "answered 401 for one event"],
-    ["408", failure(408, "Slow."), "answered 408 for one event"],
-    ["425", failure(425, "Early."), "answered 425 for one event"],
-    ["429", status(429, "", { "retry-after": "60" }), "answered 429 for one event"],
-    ["503", status(503), "answered 503 for one event"],
-    ["404 in HTML", status(404), "answered 404 for one event"],
-    ["a body that is not JSON", status(200, "<h1>Welcome</h1>"), "that is not JSON for one event"],
-    ["no connection", reset, "no connection to 127.0.0.1"],
-    ["no answer in 10 s", silence, "gave no answer within 10 s", 10_000],
-  ])(
-    "(%s) ends the step at once; it counts as asked for, and the next sync goes on",
-    async ([, answer, why, tookMs = 0], { luma }) => {
-      const { t, orgId } = await start();
-      vi.spyOn(console, "log");
-      luma.setCalendar(KEY, hoursFrom(1, 5));
-      luma.answerNext(luma.answer, { kind: "event" });
-      luma.answerNext(answer, { kind: "event" });
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 5, described: 1 });
-      expect(Date.now() - NOW).toBeGreaterThanOrEqual(tookMs);
-      expect(Date.now() - NOW).toBeLessThan(tookMs + 1_500);
-      expect(askedFor(luma)).toEqual(["evt-1", "evt-2"]);
-      expect(lastNote()).toContain("Descriptions: 2 asked for, ended by ");
-      expect(lastNote()).toContain(why);
-      expect(lastNote()).toMatch(/[^.]\.$/);
-      expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
-      expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 4 });
-      expect(askedFor(luma)).toEqual(["evt-3", "evt-4", "evt-5", "evt-1", "evt-2"]);
-    },
-  );
-
-  test("at all is not asked for when the listing took all of the 7 minutes", async ({ luma }) => {
-    const { t, orgId } = await start();
-    vi.spyOn(console, "log");
-    luma.setCalendar(KEY, [inHours(1)]);
-    luma.answerNext((response, request) => {
-      setTime(NOW + 7 * MINUTE_MS);
-      luma.answer(response, request);
-    });
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 0 });
-    expect(luma.requestsOf("event")).toEqual([]);
-    expect(lastNote()).toMatch(
-      /^Descriptions: 0 asked for, ended by too slow: .*, waits included\.$/,
-    );
-  });
-
-  test("within the organization's 7 minutes is left for the next sync", async ({ luma }) => {
-    const { t, orgId } = await start();
-    vi.spyOn(console, "log");
-    luma.setCalendar(KEY, hoursFrom(1, 100));
-    luma.answerMs = ({ kind }) => (kind === "event" ? 9_000 : 0);
-    // The one that had 6 s left counts as asked for.
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 46 });
-    expect(askedFor(luma)).toHaveLength(47);
-    expect(Date.now() - NOW).toBeLessThan(7 * MINUTE_MS + 100);
-    expect(lastNote()).toContain("47 asked for, ended by 127.0.0.1");
-    luma.answerMs = 0;
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ described: 54 });
-    expect(askedFor(luma)[0]).toBe("evt-48");
-  });
+test("Descriptions that do not come within the 7 minutes are left for the next sync", async () => {
+  luma.setCalendar(KEY, hoursFrom(1, 100));
+  luma.answerMs = ({ kind }) => (kind === "event" ? 9_000 : 0);
+  // The one that had 6 s left counts as asked for.
+  expect(await sync()).toMatchObject({ described: 46 });
+  expect(askedFor()).toHaveLength(47);
+  expect(Date.now() - NOW).toBeLessThan(7 * MINUTE_MS + 100);
+  expect(lastNote()).toContain("47 asked for, ended by 127.0.0.1");
+  luma.answerMs = 0;
+  expect(await sync()).toMatchObject({ described: 54 });
+  expect(askedFor()[0]).toBe("evt-48");
 });
 
-describe("descriptions that are written", () => {
-  test("are not, once a later sync has begun: the sync ends well all the same", async ({
-    luma,
-  }) => {
-    const { t, orgId } = await start();
-    vi.spyOn(console, "log");
-    luma.setCalendar(KEY, [inHours(1)]);
-    luma.answerNext(
-      (response, request) => {
-        void luma.waitFor(beginSync(t, orgId)).then(() => luma.answer(response, request));
-      },
-      { kind: "event" },
-    );
-    expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 1, described: 0 });
-    expect(lastNote()).toMatch(
-      /ended by A later sync of the organization .* writes nothing more\.$/,
-    );
-    expect(await descriptionOf(t, "evt-1")).toBeUndefined();
-  });
+test("Descriptions are not written once a later sync has begun, and the earlier one ends well all the same", async () => {
+  luma.setCalendar(KEY, [inHours(1)]);
+  luma.answerNext(
+    (response, request) => {
+      void luma.waitFor(beginSync(t, orgId)).then(() => luma.answer(response, request));
+    },
+    { kind: "event" },
+  );
+  expect(await sync()).toMatchObject({ inserted: 1, described: 0 });
+  expect(lastNote()).toMatch(/ended by A later sync of the organization .* writes nothing more\.$/);
+  expect(await descriptionOf("evt-1")).toBeUndefined();
+});
 
-  test("are sent several a mutation, at most 256 KiB", async ({ luma }) => {
-    const sizes: number[] = [];
-    const describeEvents = withHandler(mutations.describeEvents, (handler) => (...args) => {
-      const [, { descriptions }] = args as unknown as [object, { descriptions: unknown[] }];
-      sizes.push(descriptions.length);
-      return handler(...args);
-    });
-    const { t, orgId } = await start({ "events/mutations": { ...mutations, describeEvents } });
-    const kilobytes = (count: number) => ({ description: "x".repeat(count * 1_000) });
-    luma.setCalendar(
-      KEY,
-      hoursFrom(1, 20).map((event) => ({ ...event, ...kilobytes(30) })),
-    );
-    await syncOrg(t, luma, orgId);
-    expect(sizes).toEqual([8, 8, 4]);
+test("Descriptions are sent several a mutation, at most 256 KiB", async () => {
+  const sizes: number[] = [];
+  const describeEvents = withHandler(mutations.describeEvents, (handler) => (...args) => {
+    const [, { descriptions }] = args as unknown as [object, { descriptions: unknown[] }];
+    sizes.push(descriptions.length);
+    return handler(...args);
   });
+  await start({ "events/mutations": { ...mutations, describeEvents } });
+  const kilobytes = (count: number) => ({ description: "x".repeat(count * 1_000) });
+  luma.setCalendar(
+    KEY,
+    hoursFrom(1, 20).map((event) => ({ ...event, ...kilobytes(30) })),
+  );
+  await sync();
+  expect(sizes).toEqual([8, 8, 4]);
 });

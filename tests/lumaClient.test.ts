@@ -1,13 +1,7 @@
-import { describe, expect, vi } from "vitest";
-import {
-  EventReader,
-  fetchLumaEvents,
-  type EventAnswer,
-  type LumaListing,
-} from "../convex/events/lumaClient";
+import { expect, vi } from "vitest";
 import { SyncError, toFailure, type Cause, type SyncFailure } from "../convex/events/failure";
 import { getAddresses } from "../convex/events/luma/addresses";
-import { mirroredEvent } from "../convex/events/validators";
+import { EventReader, fetchLumaEvents } from "../convex/events/lumaClient";
 import type { OrgId } from "../convex/orgs/app";
 import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
 import { countTimers, settle } from "./support/clock";
@@ -27,22 +21,14 @@ import {
 
 const API_KEY = "secret-4711";
 const KEY = { apiKey: API_KEY, source: "a test", howToSet: "a test" };
-const PUBLIC = { visibility: "public" };
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
 const CURRENT_HOST = "public-api.luma.com";
 const OLDER_HOST = "public-api.lu.ma";
 
-async function fetchAll(
-  luma: LumaServer,
-  { apiKey = API_KEY, timeMs = 7 * MINUTE_MS } = {},
-): Promise<LumaListing> {
-  const fetching = fetchLumaEvents({
-    key: { ...KEY, apiKey },
-    after: NOW - 30 * DAY_MS,
-    before: NOW + 90 * DAY_MS,
-    deadline: Date.now() + timeMs,
-  });
+async function fetchAll(luma: LumaServer, timeMs = 7 * MINUTE_MS) {
+  const window = { after: NOW - 30 * DAY_MS, before: NOW + 90 * DAY_MS };
+  const fetching = fetchLumaEvents({ key: KEY, ...window, deadline: Date.now() + timeMs });
   return await settle(fetching, luma.activity);
 }
 
@@ -52,81 +38,52 @@ function newReader(timeMs = 7 * MINUTE_MS): EventReader {
   return new EventReader({ key: KEY, address, deadline: Date.now() + timeMs });
 }
 
-async function fetchOne(luma: LumaServer, what: "description" | "check"): Promise<EventAnswer> {
+async function fetchOne(luma: LumaServer, what: "description" | "check") {
   return await settle(newReader().fetchEvent("evt-1", what), luma.activity);
 }
 
 /** Why something failed, and what follows from it. */
-async function failureOf(
-  fetching: Promise<unknown>,
-): Promise<SyncFailure & { causes: Cause[]; what: string }> {
-  try {
-    await fetching;
-  } catch (error) {
-    if (!(error instanceof SyncError)) throw error;
-    const { causes, message: what } = error;
-    return { causes, what, ...toFailure(error, "an id" as OrgId, null) };
-  }
-  throw new Error("it did not fail");
+async function failureOf(failing: Promise<unknown>) {
+  const error: unknown = await failing.catch((thrown: unknown) => thrown);
+  if (!(error instanceof SyncError)) throw new Error("no SyncError", { cause: error });
+  const { causes, message: what } = error;
+  return { causes, what, ...toFailure(error, "an id" as OrgId, null) };
 }
 
 /** Seconds between each request and the one before it. */
-function waits(luma: LumaServer): number[] {
-  return luma.requests
-    .slice(1)
-    .map(({ at }, index) => (at - (luma.requests[index]?.at ?? 0)) / SECOND_MS);
+function waits({ requests }: LumaServer): number[] {
+  return requests.slice(1).map(({ at }, index) => (at - (requests[index]?.at ?? 0)) / SECOND_MS);
 }
 
 function answerTimes(luma: LumaServer, times: number, answer: Answer): void {
   for (let i = 0; i < times; i += 1) luma.answerNext(answer);
 }
 
-/** Answers all requests from now on alike, and forgets those that were made. */
+/** Answers all requests from now on alike. */
 function answerAll(luma: LumaServer, answer: Answer): void {
-  luma.requests.length = 0;
   luma.failBetween(-Infinity, Infinity, answer);
 }
 
 /** The first page of a calendar that has a second one. */
-function firstPage() {
-  return { entries: wireEvents(100), has_more: true, next_cursor: "after-100" };
-}
+const firstPage = () =>
+  status(200, { entries: wireEvents(100), has_more: true, next_cursor: "after-100" });
 
 /** An answer with a status and without the end of its body: the connection is lost, or nothing more comes. */
-function breakingOff(code: number): Answer {
-  return (response, request) => {
+const unfinished =
+  (code: number, isLost: boolean): Answer =>
+  (response, request) => {
     response.writeHead(code, { "content-length": "1000" });
     response.write("{");
-    setImmediate(() => request.socket.destroy());
+    if (isLost) setImmediate(() => request.socket.destroy());
   };
-}
-
-function neverEnding(code: number): Answer {
-  return (response) => {
-    response.writeHead(code);
-    response.write("{");
-  };
-}
-
 const json = (code: number) => failure(code, "No.");
 const html = (code: number) => status(code, "<h1>No</h1>", { "retry-after": "1" });
 const redirect = (code: number) => status(code, "", { location: "https://elsewhere.example/" });
 const limited = (retryAfter?: string) =>
   status(429, { message: "slow down" }, retryAfter ? { "retry-after": retryAfter } : {});
 
-type Follows = {
-  cause: Cause;
-  kind: "passing" | "lasting";
-  isOutage: boolean;
-  asksOlder: boolean;
-  /** What is said of one event; "all" when it concerns all. */
-  ofOneEvent: "gone" | "nothing" | "all";
-  /** Seconds between attempts, of which there is one more. */
-  waits: number[];
-};
-
 /** What lu.ma can do, and all that follows. */
-const ANSWERS = table(
+const ANSWERS: [what: string, answer: Answer, follows: string][] = [
   ["429 in JSON", limited("1"), "rateLimited passing all 1 60 60"],
   ["429 in HTML", html(429), "rateLimited passing all 1 60 60"],
   ["500 in JSON", json(500), "broken passing outage all 1 2 4"],
@@ -143,7 +100,7 @@ const ANSWERS = table(
   ["401 in HTML", html(401), "blocked passing outage all"],
   ["403 in HTML", html(403), "blocked passing outage all"],
   ["418 in HTML", html(418), "blocked passing outage all"],
-  ["a 403 that breaks off", breakingOff(403), "blocked passing outage all"],
+  ["a 403 that breaks off", unfinished(403, true), "blocked passing outage all"],
   ["404 in HTML", html(404), "misrouted passing all"],
   ["410 in HTML", html(410), "misrouted passing all"],
   ["404 without a body", status(404), "misrouted passing all"],
@@ -159,623 +116,499 @@ const ANSWERS = table(
   ["402 in JSON", json(402), "refused lasting nothing"],
   ["422 in JSON", json(422), "refused lasting nothing"],
   ["JSON that is no list", status(200, {}), "noList lasting older nothing"],
-);
+];
 
-function table(...rows: [string, Answer, string][]): [string, Answer, Follows][] {
-  return rows.map(([what, answer, follows]) => {
-    const words = follows.split(" ");
-    const one = <Word extends string>(...options: Word[]) =>
-      options.find((option) => words.includes(option)) as Word;
-    return [
-      what,
-      answer,
-      {
-        cause: words[0] as Cause,
-        kind: one("passing", "lasting"),
-        isOutage: words.includes("outage"),
-        asksOlder: words.includes("older"),
-        ofOneEvent: words[0] === "gone" ? "gone" : one("nothing", "all", "gone"),
-        waits: words.map(Number).filter((seconds) => seconds > 0),
-      },
-    ];
-  });
+function parse(follows: string) {
+  const words = follows.split(" ");
+  const one = <Word extends string>(...options: Word[]) =>
+    options.find((option) => words.includes(option)) as Word;
+  return {
+    cause: words[0] as Cause,
+    kind: one("passing", "lasting"),
+    isOutage: words.includes("outage"),
+    asksOlder: words.includes("older"),
+    /** What is said of one event; "all" when it concerns all. */
+    ofOneEvent: one("nothing", "all", "gone"),
+    /** Seconds between attempts, of which there is one more. */
+    expected: words.map(Number).filter((seconds) => seconds > 0),
+  };
 }
 
-describe("a listing", () => {
-  test("is asked for with the window, the order, the page size and the key in its header", async ({
-    luma,
-  }) => {
-    luma.setCalendar(API_KEY, []);
-    await fetchAll(luma);
-    expect(luma.requests).toHaveLength(1);
-    const [request] = luma.requests;
-    expect(request?.key).toBe(API_KEY);
-    expect(Object.fromEntries(request?.query ?? [])).toEqual({
-      after: "2026-08-02T12:00:00.000Z",
-      before: "2026-11-30T12:00:00.000Z",
-      pagination_limit: "100",
-      sort_column: "start_at",
-      sort_direction: "asc",
-    });
-  });
-
-  test("of several pages is read to its end, one request a page, 200 ms apart", async ({
-    luma,
-  }) => {
-    luma.setCalendar(API_KEY, wireEvents(250));
-    const { listed, invalid } = await fetchAll(luma);
-    expect([...listed.keys()]).toEqual(wireEvents(250).map((event) => event.id));
-    expect(invalid).toEqual([]);
-    expect(luma.requests.map(({ query }) => query.get("pagination_cursor"))).toEqual([
-      null,
-      "after-100",
-      "after-200",
-    ]);
-    expect(waits(luma)).toEqual([0.2, 0.2]);
-    expect(countTimers()).toBe(0);
-  });
-
-  test("is followed by its cursors also when the server caps the page size, or a page is empty", async ({
-    luma,
-  }) => {
-    luma.maxPageSize = 20;
-    luma.setCalendar(API_KEY, wireEvents(50));
-    luma.answerNext(status(200, { entries: [], has_more: true, next_cursor: "after-0" }));
-    expect((await fetchAll(luma)).listed.size).toBe(50);
-    expect(luma.requests).toHaveLength(4);
-  });
-
-  test("reads the same in the older wire format, but for the address that may be for guests only", async ({
-    luma,
-  }) => {
-    luma.setCalendar(API_KEY, [aWireEvent({ meeting_url: "https://meet.example/1" })]);
-    const { listed: current } = await fetchAll(luma);
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-    const event = (await fetchAll(luma)).listed.get("evt-1");
-    expect(event).toEqual({ ...current.get("evt-1"), location: "Berlin, Germany" });
-    expect(luma.requests.map(({ path }) => path)).toEqual([CURRENT_PATH, OLDER_PATH]);
-  });
-
-  test("keeps of an answer what is stored, and nothing else", async ({ luma }) => {
-    luma.setCalendar(API_KEY, [aWireEvent({ own: "x".repeat(1_000) })]);
-    const listing = await fetchAll(luma);
-    expect(Object.keys(listing).toSorted()).toEqual(["address", "invalid", "listed"]);
-    for (const event of listing.listed.values()) {
-      expect(Object.keys(event).toSorted()).toEqual(Object.keys(mirroredEvent.fields).toSorted());
-    }
-  });
-
-  test("takes the same id twice for one event, as it was listed last", async ({ luma }) => {
-    luma.setCalendar(API_KEY, [aWireEvent({ name: "Earlier" }), aWireEvent({ name: "Later" })]);
-    const { listed } = await fetchAll(luma);
-    expect([...listed.values()].map((event) => event.title)).toEqual(["Later"]);
-  });
-
-  test("goes on around entries that cannot be read, says what is wrong, and who may see them", async ({
-    luma,
-  }) => {
-    const entries = [
-      aWireEvent({ id: "evt-good" }),
-      aWireEvent({ id: "evt-untitled", name: "  " }),
-      { ...aWireEvent({ id: "evt-nameless" }), name: null },
-      aWireEvent({ id: "evt-when", start_at: "2026-02-30T10:00:00.000Z", visibility: "private" }),
-      { ...aWireEvent({ id: "evt-never", visibility: null }), start_at: undefined },
-      { name: "no id", start_at: "2026-09-02T10:00:00.000Z" },
-      { api_id: "calev-1", event: { ...PUBLIC, name: "none", start_at: "2026-09-02T10:00:00Z" } },
-      { ...PUBLIC, event: { api_id: " evt-older ", start_at: "2026-09-02T10:00:00.000Z" } },
-      aWireEvent({ id: "x".repeat(201) }),
-      aWireEvent({ id: `evt\u0007${API_KEY}`, name: "", start_at: "soon" }),
-      "an entry?",
-      null,
-    ];
-    luma.answerNext(status(200, { entries, has_more: false }));
-    const { listed, invalid } = await fetchAll(luma);
-    expect([...listed.keys()]).toEqual(["evt-good"]);
-    expect(invalid.map(({ id, what, isPublic }) => [id, what, isPublic])).toEqual([
-      ["evt-untitled", "evt-untitled (name: no title)", true],
-      ["evt-nameless", "evt-nameless (name: no title)", true],
-      ["evt-when", "evt-when (start_at: no possible time)", false],
-      ["evt-never", "evt-never (start_at: no possible time)", false],
-      [null, "(no id) (no readable id)", false],
-      [null, "(no id) (no readable id)", true],
-      ["evt-older", "evt-older (name: no title)", true],
-      [null, "(no id) (no readable id)", true],
-      [`evt\u0007${API_KEY}`, "evt [API key] (name: no title; start_at: no possible time)", true],
-      [null, "(no id) (no readable id)", false],
-      [null, "(no id) (no readable id)", false],
-    ]);
+test("A list is asked for by window, order and page size, the key in a header", async ({
+  luma,
+}) => {
+  luma.setCalendar(API_KEY, []);
+  await fetchAll(luma);
+  expect(luma.requests).toMatchObject([{ key: API_KEY }]);
+  expect(Object.fromEntries(luma.requests[0]?.query ?? [])).toEqual({
+    after: "2026-08-02T12:00:00.000Z",
+    before: "2026-11-30T12:00:00.000Z",
+    pagination_limit: "100",
+    sort_column: "start_at",
+    sort_direction: "asc",
   });
 });
 
-describe("whatever lu.ma answers", () => {
-  test.for(ANSWERS)(
-    "%s for the first page: asked again or not, at the older address or not, and fails",
-    async ([, answer, { cause, kind, isOutage, asksOlder, waits: expected }], { luma }) => {
-      const log = vi.spyOn(console, "log");
-      const hosts = routeLumaHosts(luma);
-      answerAll(luma, answer);
-      const failed = await failureOf(fetchAll(luma));
-      const asked = asksOlder ? [CURRENT_HOST, OLDER_HOST] : [CURRENT_HOST];
-      expect(failed).toMatchObject({ causes: asked.map(() => cause), kind, isOutage });
-      for (const host of asked) expect(failed.what).toContain(host);
-      const attempts = expected.length + 1;
-      expect(hosts).toEqual(asked.flatMap((host) => Array<string>(attempts).fill(host)));
-      if (!asksOlder) expect(waits(luma)).toEqual(expected);
-      expect(log).toHaveBeenCalledTimes(expected.length);
-    },
-  );
+test("A list is read to its last page, one request a page, 200 ms apart", async ({ luma }) => {
+  luma.setCalendar(API_KEY, wireEvents(250));
+  const { listed, invalid } = await fetchAll(luma);
+  expect([...listed.keys()]).toEqual(wireEvents(250).map((event) => event.id));
+  expect(invalid).toEqual([]);
+  const cursors = luma.requests.map(({ query }) => query.get("pagination_cursor"));
+  expect(cursors).toEqual([null, "after-100", "after-200"]);
+  expect(waits(luma)).toEqual([0.2, 0.2]);
+  expect(countTimers()).toBe(0);
+});
 
-  test.for(ANSWERS)(
-    "%s for a later page: the older address is not asked, and a refusal is an expired cursor",
-    async ([, answer, { cause, kind, isOutage, waits: expected }], { luma }) => {
-      const hosts = routeLumaHosts(luma);
-      answerAll(luma, answer);
-      luma.answerNext(status(200, firstPage()));
-      const failed = await failureOf(fetchAll(luma));
-      const isExpired = ["malformed", "gone", "refused"].includes(cause);
-      expect(failed).toMatchObject(
-        isExpired
-          ? { causes: ["expired"], kind: "passing", isOutage: false }
-          : { causes: [cause], kind, isOutage },
-      );
-      expect(failed.what).toContain("page 2");
-      expect(hosts).toEqual(Array<string>(2 + expected.length).fill(CURRENT_HOST));
-    },
-  );
+test("A list of small or empty pages is read to its end, too", async ({ luma }) => {
+  luma.maxPageSize = 20;
+  luma.setCalendar(API_KEY, wireEvents(50));
+  luma.answerNext(status(200, { entries: [], has_more: true, next_cursor: "after-0" }));
+  expect((await fetchAll(luma)).listed.size).toBe(50);
+  expect(luma.requests).toHaveLength(4);
+});
 
-  test.for(ANSWERS)(
-    "%s for one event: says it is gone, or nothing, or ends the asking",
-    async ([, answer, { cause, ofOneEvent, waits: expected }], { luma }) => {
-      answerAll(luma, answer);
-      for (const what of ["check", "description"] as const) {
-        luma.requests.length = 0;
-        const fetching = fetchOne(luma, what);
-        if (ofOneEvent === "all") expect((await failureOf(fetching)).causes).toEqual([cause]);
-        else expect(await fetching).toBe(ofOneEvent);
-        expect(waits(luma)).toEqual(what === "check" ? expected : []);
-      }
-    },
-  );
+test("An id that is listed twice is one event, as it was listed last", async ({ luma }) => {
+  luma.setCalendar(API_KEY, [aWireEvent({ name: "Earlier" }), aWireEvent({ name: "Later" })]);
+  const { listed } = await fetchAll(luma);
+  expect([...listed.values()].map((event) => event.title)).toEqual(["Later"]);
+});
 
-  test("three times badly, then well: the page is there, and each wait is a line of the log", async ({
-    luma,
-  }) => {
+test("An unreadable entry is told with its faults and whether it is public", async ({ luma }) => {
+  const [start_at, visibility] = ["2026-09-02T10:00:00Z", "public"];
+  const odd = `evt\u0007${API_KEY}`;
+  const rows: [entry: unknown, id: string | null, what: string, isPublic: boolean][] = [
+    [aWireEvent({ id: "untitled", name: "  " }), "untitled", "untitled (name: no title)", true],
+    [{ id: "no-name", name: null, start_at }, "no-name", "no-name (name: no title)", false],
+    [{ ...aWireEvent(), start_at: "soon" }, "evt-1", "evt-1 (start_at: no possible time)", true],
+    [{ id: "never", name: "A" }, "never", "never (start_at: no possible time)", false],
+    [{ name: "no id", start_at }, null, "(no id) (no readable id)", false],
+    [{ visibility, event: { api_id: " a ", start_at } }, "a", "a (name: no title)", true],
+    [{ event: { visibility, name: "A", start_at } }, null, "(no id) (no readable id)", true],
+    [aWireEvent({ id: "x".repeat(201) }), null, "(no id) (no readable id)", true],
+    [{ id: odd }, odd, "evt [API key] (name: no title; start_at: no possible time)", false],
+    ["an entry?", null, "(no id) (no readable id)", false],
+    [null, null, "(no id) (no readable id)", false],
+  ];
+  const entries = [aWireEvent({ id: "evt-good" }), ...rows.map(([entry]) => entry)];
+  luma.answerNext(status(200, { entries, has_more: false }));
+  const { listed, invalid } = await fetchAll(luma);
+  expect([...listed.keys()]).toEqual(["evt-good"]);
+  expect(invalid).toEqual(rows.map(([, id, what, isPublic]) => ({ id, what, isPublic })));
+});
+
+test.for(ANSWERS)(
+  "A list fails when its first page is answered with %s, after as many attempts and addresses as may help",
+  async ([, answer, follows], { luma }) => {
+    const { cause, kind, isOutage, asksOlder, expected } = parse(follows);
     const log = vi.spyOn(console, "log");
-    luma.setCalendar(API_KEY, wireEvents(3));
-    for (const answer of [json(503), json(408), limited("1.25"), reset]) luma.answerNext(answer);
-    expect((await fetchAll(luma)).listed.size).toBe(3);
-    expect(waits(luma)).toEqual([1, 2, 1.25, 4]);
-    const { host } = new URL(luma.origin);
-    expect(log.mock.calls).toEqual([
-      [`lu.ma: ${host} answered 503 for page 1; asking again in 1 s.`],
-      [`lu.ma: ${host} answered 408 for page 1; asking again in 2 s.`],
-      [`lu.ma: ${host} answered 429 for page 1; asking again in 2 s.`],
-      [`lu.ma: no connection to ${host} for page 1; asking again in 4 s.`],
-    ]);
-  });
-
-  test.for<[Answer, RegExp]>([
-    [failure(500, "oops"), /^127.0.0.1:\d+ answered 500 for page 1 \(4 attempts\): "oops"$/],
-    [html(418), /^\S+ answered 418 for page 1 \(1 attempt\): "<h1>No<\/h1>"$/],
-    [html(200), /^\S+ answered 200 with a body that is not JSON for page 1 .*: "<h1>No<\/h1>"$/],
-    [failure(401, `The key\n${API_KEY}\u001b[2J is bad`), /: "The key \[API key\] \[2J is bad"$/],
-    [status(422, { problem: "x".repeat(5_000) }), /: "\{"problem":"x{187}…"$/],
-    [status(422, []), /: "\[\]"$/],
-    [status(404), /^\S+ answered 404 for page 1 \(1 attempt\)$/],
-    [breakingOff(403), /^\S+ answered 403 for page 1 \(1 attempt\)$/],
-    [cutOff, /^\S+ lost the connection in the middle of an answer for page 1 \(4 attempts\)$/],
-    [endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
-    [reset, /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/],
-  ])("is quoted on one line, without the key (%#)", async ([answer, what], { luma }) => {
+    const hosts = routeLumaHosts(luma);
     answerAll(luma, answer);
-    expect((await failureOf(fetchAll(luma))).what).toMatch(what);
-  });
+    const failed = await failureOf(fetchAll(luma));
+    const asked = asksOlder ? [CURRENT_HOST, OLDER_HOST] : [CURRENT_HOST];
+    expect(failed).toMatchObject({ causes: asked.map(() => cause), kind, isOutage });
+    for (const host of asked) expect(failed.what).toContain(host);
+    const attempts = expected.length + 1;
+    expect(hosts).toEqual(asked.flatMap((host) => Array<string>(attempts).fill(host)));
+    if (!asksOlder) expect(waits(luma)).toEqual(expected);
+    expect(log).toHaveBeenCalledTimes(expected.length);
+  },
+);
 
-  test.for<[string, unknown, string]>([
-    ["no entries", { has_more: false }, "entries"],
-    ["entries that are no list", { entries: {}, has_more: false }, "entries"],
-    ["no has_more", { entries: [] }, "has_more"],
-    ["a list only", [], "all of it"],
-    ["null", null, "all of it"],
-    ["an error with status 200", { message: "internal" }, "entries, has_more"],
-    ["a cursor that is no text", { entries: [], has_more: true, next_cursor: 5 }, "next_cursor"],
-  ])("JSON of another shape is no empty calendar: %s", async ([, body, wrong], { luma }) => {
-    luma.answerNext(status(200, body));
-    const { what, causes } = await failureOf(fetchAll(luma));
-    expect(what).toContain(
-      ` answered page 1 with JSON that is not a list of events (wrong: ${wrong})`,
-    );
-    expect(causes).toEqual(["noList"]);
-    expect(luma.requests).toHaveLength(1);
-  });
-});
-
-describe("a 429", () => {
-  const inSeconds = (seconds: number) => new Date(NOW + seconds * SECOND_MS).toUTCString();
-  test.for<[string, string | undefined, number]>([
-    ["7 seconds", "7", 7],
-    ["an HTTP date", inSeconds(45), 45],
-    ["0 seconds: at least 1", "0", 1],
-    ["a date that has passed: at least 1", inSeconds(-3_600), 1],
-    ["an hour: at most 120 s", "3600", 120],
-    ["nothing: 60 s", undefined, 60],
-    ["something unreadable: 60 s", "-5", 60],
-    ["something else unreadable: 60 s", "in a while", 60],
-    ["something that only looks like a date: 60 s", "maybe 5", 60],
-    ["a date behind something else: 60 s", `by ${inSeconds(90)}`, 60],
-    ["a number before something else: 60 s", "5 minutes", 60],
-    ["a day without a date: 60 s", "Tuesday", 60],
-    ["a second and a quarter", "1.25", 1.25],
-  ])(
-    "with Retry-After of %s is waited for, then the same page asked again",
-    async ([, after, wait], { luma }) => {
-      luma.setCalendar(API_KEY, wireEvents(1));
-      luma.answerNext(limited(after));
-      expect((await fetchAll(luma)).listed.size).toBe(1);
-      expect(waits(luma)).toEqual([wait]);
-      expect(luma.requests[1]?.query.toString()).toBe(luma.requests[0]?.query.toString());
-    },
-  );
-
-  test.for([
-    ["0", 60],
-    [inSeconds(-3_600), 60],
-    ["2", 60],
-    ["90", 90],
-    ["3600", 120],
-  ] as const)(
-    "after another for the same page, with Retry-After of %s, is waited for %i s",
-    async ([after, wait], { luma }) => {
-      luma.setCalendar(API_KEY, wireEvents(1));
-      answerTimes(luma, 2, limited(after));
-      expect((await fetchAll(luma)).listed.size).toBe(1);
-      expect(waits(luma)[1]).toBe(wait);
-    },
-  );
-
-  test("whose body breaks off or never ends is one all the same", async ({ luma }) => {
-    luma.setCalendar(API_KEY, []);
-    for (const answer of [breakingOff(429), neverEnding(429)]) luma.answerNext(answer);
-    await fetchAll(luma);
-    expect(waits(luma)).toEqual([60, 30 + 60]);
-  });
-
-  test("on one page does not count against the next", async ({ luma }) => {
-    luma.setCalendar(API_KEY, wireEvents(150));
-    answerTimes(luma, 3, limited("2"));
-    luma.answerNext(status(200, firstPage()));
-    answerTimes(luma, 3, limited("2"));
-    expect((await fetchAll(luma)).listed.size).toBe(150);
-    expect(waits(luma)).toEqual([2, 60, 60, 0.2, 2, 60, 60]);
-  });
-});
-
-describe("pages that do not end", () => {
-  test.for([undefined, null, ""])(
-    "fail where a next one has no cursor (%s)",
-    async (cursor, { luma }) => {
-      luma.answerNext(status(200, { entries: wireEvents(1), has_more: true, next_cursor: cursor }));
-      const { what, causes } = await failureOf(fetchAll(luma));
-      expect(what).toBe("lu.ma gave no cursor for the page after page 1");
-      expect(causes).toEqual(["oddPages"]);
-    },
-  );
-
-  test("fail where a cursor was used already", async ({ luma }) => {
-    answerTimes(luma, 3, status(200, { entries: [], has_more: true, next_cursor: "again" }));
-    const { what, causes } = await failureOf(fetchAll(luma));
-    expect(what).toBe("lu.ma gave the cursor of page 2 a second time");
-    expect(causes).toEqual(["oddPages"]);
-    expect(luma.requests).toHaveLength(2);
-  });
-
-  test("are read up to the 200th, and fail with a 201st", async ({ luma }) => {
-    luma.maxPageSize = 1;
-    luma.setCalendar(API_KEY, wireEvents(200));
-    expect((await fetchAll(luma)).listed.size).toBe(200);
-    luma.setCalendar(API_KEY, wireEvents(201));
-    const { what, causes } = await failureOf(fetchAll(luma));
-    expect(what).toBe("lu.ma gave more than 200 pages");
-    expect(causes).toEqual(["oddPages"]);
-    expect(luma.requests).toHaveLength(400);
-  });
-
-  test("are given up after 7 minutes, answers included", async ({ luma }) => {
-    luma.maxPageSize = 1;
-    luma.answerMs = 25 * SECOND_MS;
-    luma.setCalendar(API_KEY, wireEvents(100));
-    const { what, causes, kind, isOutage } = await failureOf(fetchAll(luma));
-    expect(what).toMatch(/^too slow: .* \(last, 127.0.0.1:\d+ gave no answer within 17 s\)$/);
-    expect([kind, isOutage, causes]).toEqual(["passing", undefined, ["tooSlow"]]);
-    expect(Date.now() - NOW).toBe(7 * MINUTE_MS);
-    expect(luma.requests).toHaveLength(17);
-  });
-
-  test("are given up before a wait that would exceed the 7 minutes", async ({ luma }) => {
-    const log = vi.spyOn(console, "log");
-    answerTimes(luma, 3, limited("120"));
-    luma.answerNext(status(200, firstPage()));
-    luma.answerNext(limited("120"));
-    const { host } = new URL(luma.origin);
-    expect((await failureOf(fetchAll(luma))).what).toBe(
-      "too slow: lu.ma did not give all of it within 7 minutes, waits included " +
-        `(last, ${host} answered 429)`,
-    );
-    expect(Date.now() - NOW).toBe(6 * MINUTE_MS + 200);
-    expect(log).toHaveBeenCalledTimes(3);
-  });
-});
-
-describe("the address", () => {
-  test("is the documented one for as long as that answers", async ({ luma }) => {
+test.for(ANSWERS)(
+  "A list fails when a later page is answered with %s: no other address is asked, and a refusal means an expired cursor",
+  async ([, answer, follows], { luma }) => {
+    const { cause, kind, isOutage, expected } = parse(follows);
     const hosts = routeLumaHosts(luma);
-    luma.setCalendar(API_KEY, wireEvents(150));
-    expect((await fetchAll(luma)).listed.size).toBe(150);
-    expect(hosts).toEqual([CURRENT_HOST, CURRENT_HOST]);
-    expect(luma.requests.map(({ path }) => path)).toEqual([CURRENT_PATH, CURRENT_PATH]);
-  });
-
-  test.for(ANSWERS.filter(([, , { asksOlder }]) => asksOlder))(
-    "is the older one for all pages, and for events, when the documented one is gone (%s)",
-    async ([, answer], { luma }) => {
-      const hosts = routeLumaHosts(luma);
-      luma.setCalendar(
-        API_KEY,
-        wireEvents(150, (index) => ({ visibility: [undefined, null, "public"][index] })),
-      );
-      luma.answerNext(answer);
-      const { listed, address } = await fetchAll(luma);
-      const shown = [...listed.values()].map((event) => event.status);
-      expect(shown.slice(0, 3)).toEqual(["unlisted", "unlisted", "listed"]);
-      expect(listed.size).toBe(150);
-      expect(hosts).toEqual([CURRENT_HOST, OLDER_HOST, OLDER_HOST]);
-      expect(luma.requests.slice(1).map(({ path }) => path)).toEqual([OLDER_PATH, OLDER_PATH]);
-      expect(address.event.href).toBe("https://public-api.lu.ma/public/v1/event/get");
-    },
-  );
-
-  const first = "public-api.luma.com answered 410 for page 1 (1 attempt)";
-  test.for<[string, Answer, Cause, Partial<SyncFailure>, string]>([
-    [
-      "400",
-      json(400),
-      "malformed",
-      { kind: "lasting" },
-      ' answered 400 for page 1 (1 attempt): "No."',
-    ],
-    ["401", json(401), "keyRejected", { kind: "lasting" }, " answered 401 for page 1 (1 attempt)"],
-    ["404", json(404), "gone", { kind: "lasting" }, " answered 404 for page 1 (1 attempt)"],
-    ["404 in HTML", html(404), "misrouted", { kind: "passing" }, " answered 404 for page 1"],
-    ["503", json(503), "broken", { kind: "passing", isOutage: true }, " answered 503 for page 1"],
-    ["429", limited("120"), "tooSlow", { kind: "passing" }, " answered 429)"],
-  ])(
-    "that fails in both places, the older one with %s, says so of both",
-    async ([, answer, cause, follows, what], { luma }) => {
-      routeLumaHosts(luma);
-      answerAll(luma, answer);
-      luma.answerNext(failure(410, ""));
-      const failed = await failureOf(fetchAll(luma, { timeMs: MINUTE_MS }));
-      expect(failed.causes).toEqual(["gone", cause]);
-      expect(failed).toMatchObject({ isOutage: false, ...follows });
-      expect(failed.what.startsWith(`${first}; `)).toBe(true);
-      expect(failed.what).toContain(`public-api.lu.ma${what}`);
-    },
-  );
-
-  test("that LUMA_LIST_EVENTS_URL names is asked, and nothing else", async ({ luma }) => {
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", `  ${luma.origin}/proxy${OLDER_PATH}?token=1\n`);
-    luma.answerNext(json(404));
-    expect((await failureOf(fetchAll(luma))).causes).toEqual(["gone"]);
-    expect(luma.requests.map(({ path }) => path)).toEqual([`/proxy${OLDER_PATH}`]);
-    expect(luma.requests[0]?.query.get("token")).toBe("1");
-  });
-
-  test("is lu.ma's own where LUMA_LIST_EVENTS_URL is blank", async ({ luma }) => {
-    const hosts = routeLumaHosts(luma);
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
-    luma.answerNext(json(401));
-    await failureOf(fetchAll(luma));
-    expect(hosts).toEqual([CURRENT_HOST]);
-  });
-
-  test.for([
-    "ftp://lu.ma/calendar/list-events",
-    "lu.ma/calendar/list-events",
-    "https://me@proxy.example/calendar/list-events",
-    "https://:pass@proxy.example/calendar/list-events",
-    "https://proxy.example/v1/calendars/events/list/",
-    "https://proxy.example/v1/calendars/events",
-    "https://proxy.example/?path=/calendar/list-events",
-  ])("that cannot be asked (%s) is named as a wrong setting", async (setting, { luma }) => {
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
-    const { what, causes } = await failureOf(fetchAll(luma));
-    expect(what).toBe(
-      "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user's name in it) whose path " +
-        "ends in /calendars/events/list or /calendar/list-events",
+    answerAll(luma, answer);
+    luma.answerNext(firstPage());
+    const failed = await failureOf(fetchAll(luma));
+    const isExpired = ["malformed", "gone", "refused"].includes(cause);
+    expect(failed).toMatchObject(
+      isExpired
+        ? { causes: ["expired"], kind: "passing", isOutage: false }
+        : { causes: [cause], kind, isOutage },
     );
-    expect(causes).toEqual(["wrongAddress"]);
-    expect(luma.requests).toEqual([]);
-  });
-});
+    expect(failed.what).toContain("page 2");
+    expect(hosts).toEqual(Array<string>(2 + expected.length).fill(CURRENT_HOST));
+  },
+);
 
-describe("one event", () => {
-  test.for<[string, string, string]>([
-    [CURRENT_PATH, "/v1/events/get", "event_id"],
-    [`/proxy${OLDER_PATH}`, "/proxy/public/v1/event/get", "api_id"],
-  ])("of a list at %s is asked for at %s", async ([list, path, parameter], { luma }) => {
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", `${luma.origin}${list}?token=1`);
-    luma.answerNext(status(200, { event: aWireEvent() }));
-    expect(await fetchOne(luma, "check")).toMatchObject({ event: { lumaEventId: "evt-1" } });
-    const [request] = luma.requests;
-    expect(request).toMatchObject({ path, key: API_KEY });
-    expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
-  });
-
-  const description = "What happens at evt-1";
-  const silent = { description: undefined, description_md: undefined };
-  test.for<[string, unknown, string, string?]>([
-    ["itself", aWireEvent(), "listed", description],
-    ["itself, wrapped", { event: aWireEvent(), hosts: [] }, "listed", description],
-    ["a word less", { ...aWireEvent(), visibility: undefined }, "unlisted", description],
-    ["itself, hidden", aWireEvent({ visibility: "private" }), "unlisted"],
-    ["itself, hidden by its wrapper", { access: "view", event: aWireEvent() }, "unlisted"],
-    ["itself, without a description", { ...aWireEvent(), ...silent }, "listed"],
-    ["another event", aWireEvent({ id: "evt-2" }), "nothing"],
-    ["what cannot be read", aWireEvent({ name: "", visibility: "private" }), "nothing"],
-    ["an error with status 200", { message: "internal", code: null }, "nothing"],
-    ["null", null, "nothing"],
-    ["a list", [], "nothing"],
-  ])(
-    "that is answered with %s is that event, or says nothing",
-    async ([, body, shown, text], { luma }) => {
-      answerAll(luma, status(200, body));
-      const expected = { event: { lumaEventId: "evt-1", status: shown }, description: text };
-      for (const what of ["check", "description"] as const) {
-        const answer = await fetchOne(luma, what);
-        if (shown === "nothing") expect(answer).toBe("nothing");
-        else expect(answer).toMatchObject(expected);
-      }
-    },
-  );
-
-  test("has 10 s for its description, and 30 s when it is checked", async ({ luma }) => {
-    luma.setCalendar(API_KEY, [aWireEvent()]);
-    luma.answerMs = 10 * SECOND_MS + 1;
-    const { what } = await failureOf(fetchOne(luma, "description"));
-    expect(what).toMatch(/^\S+ gave no answer within 10 s for one event \(1 attempt\)$/);
-    expect(await fetchOne(luma, "check")).toMatchObject({ description });
-  });
-
-  test("is asked for 300 ms after the one before it was, or at once when that took longer", async ({
-    luma,
-  }) => {
-    luma.setCalendar(API_KEY, [aWireEvent()]);
-    const reader = newReader();
-    const ask = async () => {
-      await reader.pause();
-      await reader.fetchEvent("evt-1", "check");
-    };
-    for (const took of [0, 100, 250, 500]) {
-      luma.answerMs = took;
-      await settle(ask(), luma.activity);
+test.for(ANSWERS)(
+  "One event for which lu.ma answers %s is gone, or nothing is known of it, or the asking ends",
+  async ([, answer, follows], { luma }) => {
+    const { cause, ofOneEvent, expected } = parse(follows);
+    answerAll(luma, answer);
+    for (const what of ["check", "description"] as const) {
+      luma.requests.length = 0;
+      const fetching = fetchOne(luma, what);
+      if (ofOneEvent === "all") expect((await failureOf(fetching)).causes).toEqual([cause]);
+      else expect(await fetching).toBe(ofOneEvent);
+      expect(waits(luma)).toEqual(what === "check" ? expected : []);
     }
-    await settle(ask(), luma.activity);
-    expect(luma.requests[0]?.at).toBe(NOW);
-    expect(waits(luma)).toEqual([0.3, 0.3, 0.3, 0.5]);
-  });
+  },
+);
 
-  test("is not asked for when the time is up, nor waited for when it would be by then", async ({
-    luma,
-  }) => {
-    luma.setCalendar(API_KEY, [aWireEvent()]);
-    const late = await failureOf(newReader(0).fetchEvent("evt-1", "check"));
-    expect(late.causes).toEqual(["tooSlow"]);
-    expect(late.what).toMatch(/^too slow: .*, waits included$/);
-    expect(luma.requests).toEqual([]);
-    const reader = newReader(300);
-    await settle(reader.fetchEvent("evt-1", "check"), luma.activity);
-    expect((await failureOf(reader.pause())).causes).toEqual(["tooSlow"]);
-    expect(Date.now()).toBe(NOW);
-  });
+test("A page may come at the fifth attempt, each wait a line of the log", async ({ luma }) => {
+  const log = vi.spyOn(console, "log");
+  luma.setCalendar(API_KEY, wireEvents(3));
+  for (const answer of [json(503), json(408), limited("1.25"), reset]) luma.answerNext(answer);
+  expect((await fetchAll(luma)).listed.size).toBe(3);
+  expect(waits(luma)).toEqual([1, 2, 1.25, 4]);
+  const { host } = new URL(luma.origin);
+  expect(log.mock.calls).toEqual([
+    [`lu.ma: ${host} answered 503 for page 1; asking again in 1 s.`],
+    [`lu.ma: ${host} answered 408 for page 1; asking again in 2 s.`],
+    [`lu.ma: ${host} answered 429 for page 1; asking again in 2 s.`],
+    [`lu.ma: no connection to ${host} for page 1; asking again in 4 s.`],
+  ]);
 });
 
-describe("the calendar of a key", () => {
-  const acme = { id: "cal-1", name: "Acme" };
-  test.for<[string, Answer, object | null]>([
-    ["itself", status(200, { ...acme, slug: null }), acme],
-    ["itself, wrapped", status(200, { calendar: acme }), acme],
-    [
-      "an older id",
-      status(200, { api_id: "cal-1", name: ` A\u001b\n${API_KEY} ` }),
-      { ...acme, name: "A [API key]" },
-    ],
-    ["no name", status(200, { id: "cal-1", name: "" }), null],
-    ["no id", status(200, { name: "Acme" }), null],
-    ["null", status(200, null), null],
-    ["401 in JSON", json(401), null],
-    ["503", json(503), null],
-    ["HTML", html(200), null],
-    ["no answer", silence, null],
-  ])(
-    "that is answered with %s is known or not, after one request",
-    async ([, answer, expected], { luma }) => {
-      answerAll(luma, answer);
-      expect(await settle(newReader().fetchCalendar(), luma.activity)).toEqual(expected);
-      const [request, ...more] = luma.requestsOf("calendar");
-      expect(request).toMatchObject({ path: "/v1/calendars/get", key: API_KEY });
-      expect([more, Date.now() - NOW]).toEqual([[], answer === silence ? 10 * SECOND_MS : 0]);
-    },
+test.for<[Answer, RegExp]>([
+  [failure(500, "oops"), /^127.0.0.1:\d+ answered 500 for page 1 \(4 attempts\): "oops"$/],
+  [html(418), /^\S+ answered 418 for page 1 \(1 attempt\): "<h1>No<\/h1>"$/],
+  [html(200), /^\S+ answered 200 with a body that is not JSON for page 1 .*: "<h1>No<\/h1>"$/],
+  [failure(401, `The key\n${API_KEY}\u001b[2J is bad`), /: "The key \[API key\] \[2J is bad"$/],
+  [status(422, { problem: "x".repeat(5_000) }), /: "\{"problem":"x{187}…"$/],
+  [status(422, []), /: "\[\]"$/],
+  [status(404), /^\S+ answered 404 for page 1 \(1 attempt\)$/],
+  [unfinished(403, true), /^\S+ answered 403 for page 1 \(1 attempt\)$/],
+  [cutOff, /^\S+ lost the connection in the middle of an answer for page 1 \(4 attempts\)$/],
+  [endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
+  [reset, /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/],
+])("lu.ma is quoted on one line, without the key (%#)", async ([answer, what], { luma }) => {
+  answerAll(luma, answer);
+  expect((await failureOf(fetchAll(luma))).what).toMatch(what);
+});
+
+test.for<[string, unknown, string]>([
+  ["no entries", { has_more: false }, "entries"],
+  ["entries that are no list", { entries: {}, has_more: false }, "entries"],
+  ["no has_more", { entries: [] }, "has_more"],
+  ["a list only", [], "all of it"],
+  ["null", null, "all of it"],
+  ["an error with status 200", { message: "internal" }, "entries, has_more"],
+  ["a cursor that is no text", { entries: [], has_more: true, next_cursor: 5 }, "next_cursor"],
+])("A page of another shape is no empty calendar: %s", async ([, body, wrong], { luma }) => {
+  luma.answerNext(status(200, body));
+  const { what, causes } = await failureOf(fetchAll(luma));
+  expect(what).toContain(
+    `answered page 1 with JSON that is not a list of events (wrong: ${wrong})`,
   );
-
-  test("is not asked for at the older address, which does not say", async ({ luma }) => {
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-    expect(await newReader().fetchCalendar()).toBeNull();
-    expect(luma.requests).toEqual([]);
-  });
+  expect(causes).toEqual(["noList"]);
+  expect(luma.requests).toHaveLength(1);
 });
 
-describe("Convex's runtime", () => {
-  test("gets a signal that is aborted once at most, and only by the time limit", async ({
-    luma,
-  }) => {
-    const signals: AbortSignal[] = [];
-    const realFetch = globalThis.fetch;
-    vi.stubGlobal("fetch", (input: string, init: RequestInit) => {
-      expect(init.redirect).toBe("manual");
-      if (init.signal) signals.push(init.signal);
-      // A signal of the test's own to the real one: what that does with it is not the module's doing.
-      return signals.length === 1
-        ? new Promise((_, reject) =>
-            init.signal?.addEventListener("abort", () => {
-              reject(new DOMException("The signal was aborted", "AbortError"));
-            }),
-          )
-        : realFetch(input, { ...init, signal: null });
-    });
-    const abort = vi.spyOn(AbortController.prototype, "abort");
+const inSeconds = (seconds: number) => new Date(NOW + seconds * SECOND_MS).toUTCString();
+test.for<[string, after: string | undefined, first: number, second?: number]>([
+  ["7 seconds", "7", 7],
+  ["a second and a quarter", "1.25", 1.25],
+  ["90 seconds", "90", 90, 90],
+  ["an HTTP date", inSeconds(45), 45],
+  ["0 seconds: at least 1", "0", 1],
+  ["a date that has passed: at least 1", inSeconds(-3_600), 1],
+  ["an hour: at most 120 s", "3600", 120, 120],
+  ["nothing: 60 s", undefined, 60],
+  ["something unreadable: 60 s", "-5", 60],
+  ["something else unreadable: 60 s", "in a while", 60],
+  ["something that only looks like a date: 60 s", "maybe 5", 60],
+  ["a date behind something else: 60 s", `by ${inSeconds(90)}`, 60],
+  ["a number before something else: 60 s", "5 minutes", 60],
+  ["a day without a date: 60 s", "Tuesday", 60],
+])(
+  "A 429 has its page asked again after its Retry-After, and a second one after 60 s at least: %s",
+  async ([, after, first, second = 60], { luma }) => {
     luma.setCalendar(API_KEY, wireEvents(1));
-    luma.answerNext(status(500));
-    await fetchAll(luma);
-    expect(signals.map((signal) => signal.aborted)).toEqual([true, false, false]);
-    expect(abort).toHaveBeenCalledTimes(1);
-  });
+    answerTimes(luma, 2, limited(after));
+    expect((await fetchAll(luma)).listed.size).toBe(1);
+    expect(waits(luma)).toEqual([first, second]);
+    expect(new Set(luma.requests.map(({ query }) => query.toString())).size).toBe(1);
+  },
+);
 
-  test("may say the URL in its errors: no message repeats its query, the key or a login", async ({
-    luma,
-  }) => {
-    vi.stubGlobal("fetch", (input: string) => {
-      const login = input.replace("://", "://me:pass@");
-      return Promise.reject(new Error(`error sending request for url (${login}): ${API_KEY}`));
-    });
-    const { what } = await failureOf(fetchAll(luma));
-    const { host } = new URL(luma.origin);
-    expect(what).toContain(
-      `no connection to ${host} for page 1 (4 attempts): error sending request for url ` +
-        `(http://${host}${CURRENT_PATH}): [API key]`,
-    );
-    expect(what).not.toMatch(/pagination_limit|pass|secret-4711/);
-  });
+test("A 429 whose body breaks off or never ends is one all the same", async ({ luma }) => {
+  luma.setCalendar(API_KEY, []);
+  for (const answer of [unfinished(429, true), unfinished(429, false)]) luma.answerNext(answer);
+  await fetchAll(luma);
+  expect(waits(luma)).toEqual([60, 30 + 60]);
+});
 
-  test("may give the cause of a failed connection: it is passed on", async ({ luma }) => {
-    const cause = Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND" });
-    vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed", { cause })));
-    expect((await failureOf(fetchAll(luma))).what).toContain(
-      "(4 attempts): fetch failed (ENOTFOUND)",
-    );
-  });
+test("A 429 on one page does not count against the next", async ({ luma }) => {
+  luma.setCalendar(API_KEY, wireEvents(150));
+  answerTimes(luma, 3, limited("2"));
+  luma.answerNext(firstPage());
+  answerTimes(luma, 3, limited("2"));
+  expect((await fetchAll(luma)).listed.size).toBe(150);
+  expect(waits(luma)).toEqual([2, 60, 60, 0.2, 2, 60, 60]);
+});
 
-  test("may hide the status of a redirect that it did not follow", async ({ luma }) => {
-    const hidden = { type: "opaqueredirect", status: 0, ok: false, headers: new Headers() };
-    const response = { ...hidden, text: () => Promise.resolve("") };
-    vi.stubGlobal("fetch", () => Promise.resolve(response));
-    expect((await failureOf(fetchAll(luma))).what).toContain("answered 302 for page 1 (1 attempt)");
-  });
+const NO_CURSOR = "no cursor for the page after page 1";
+test.for<[cursor: string | null | undefined, given: string, count: number]>([
+  [undefined, NO_CURSOR, 1],
+  [null, NO_CURSOR, 1],
+  ["", NO_CURSOR, 1],
+  ["again", "the cursor of page 2 a second time", 2],
+])("A list fails where a next page has the cursor %j", async ([cursor, given, count], { luma }) => {
+  answerAll(luma, status(200, { entries: [], has_more: true, next_cursor: cursor }));
+  const failed = await failureOf(fetchAll(luma));
+  expect(failed).toMatchObject({ what: `lu.ma gave ${given}`, causes: ["oddPages"] });
+  expect(luma.requests).toHaveLength(count);
+});
 
-  test("may reject with what is no error", async ({ luma }) => {
+test("A list is read up to its 200th page, and fails with a 201st", async ({ luma }) => {
+  luma.maxPageSize = 1;
+  luma.setCalendar(API_KEY, wireEvents(200));
+  expect((await fetchAll(luma)).listed.size).toBe(200);
+  luma.setCalendar(API_KEY, wireEvents(201));
+  const failed = await failureOf(fetchAll(luma));
+  expect(failed).toMatchObject({ what: "lu.ma gave more than 200 pages", causes: ["oddPages"] });
+  expect(luma.requests).toHaveLength(400);
+});
+
+test("A list is given up after 7 minutes, answers included", async ({ luma }) => {
+  luma.maxPageSize = 1;
+  luma.answerMs = 25 * SECOND_MS;
+  luma.setCalendar(API_KEY, wireEvents(100));
+  const { what, causes, kind, isOutage } = await failureOf(fetchAll(luma));
+  expect(what).toMatch(/^too slow: .* \(last, 127.0.0.1:\d+ gave no answer within 17 s\)$/);
+  expect([kind, isOutage, causes]).toEqual(["passing", undefined, ["tooSlow"]]);
+  expect(Date.now() - NOW).toBe(7 * MINUTE_MS);
+  expect(luma.requests).toHaveLength(17);
+});
+
+test("A list is given up before a wait that would exceed its 7 minutes", async ({ luma }) => {
+  const log = vi.spyOn(console, "log");
+  answerTimes(luma, 3, limited("120"));
+  luma.answerNext(firstPage());
+  luma.answerNext(limited("120"));
+  const { host } = new URL(luma.origin);
+  expect((await failureOf(fetchAll(luma))).what).toBe(
+    "too slow: lu.ma did not give all of it within 7 minutes, waits included " +
+      `(last, ${host} answered 429)`,
+  );
+  expect(Date.now() - NOW).toBe(6 * MINUTE_MS + 200);
+  expect(log).toHaveBeenCalledTimes(3);
+});
+
+test.for(ANSWERS.filter(([, , follows]) => parse(follows).asksOlder))(
+  "The older address is asked for all pages, and for events, when the documented one is gone (%s)",
+  async ([, answer], { luma }) => {
+    const hosts = routeLumaHosts(luma);
+    const events = wireEvents(150, (i) => ({ visibility: [undefined, null, "public"][i] }));
+    luma.setCalendar(API_KEY, events);
+    luma.answerNext(answer);
+    const { listed, address } = await fetchAll(luma);
+    const shown = [...listed.values()].map((event) => event.status);
+    expect(shown.slice(0, 3)).toEqual(["unlisted", "unlisted", "listed"]);
+    expect(listed.size).toBe(150);
+    expect(hosts).toEqual([CURRENT_HOST, OLDER_HOST, OLDER_HOST]);
+    const paths = luma.requests.map(({ path }) => path);
+    expect(paths).toEqual([CURRENT_PATH, OLDER_PATH, OLDER_PATH]);
+    expect(address.event.href).toBe("https://public-api.lu.ma/public/v1/event/get");
+  },
+);
+
+test.for<[string, Answer, Cause, Partial<SyncFailure>, string]>([
+  ["400", json(400), "malformed", { kind: "lasting" }, '400 for page 1 (1 attempt): "No."'],
+  ["401", json(401), "keyRejected", { kind: "lasting" }, "401 for page 1 (1 attempt)"],
+  ["404", json(404), "gone", { kind: "lasting" }, "404 for page 1 (1 attempt)"],
+  ["404 in HTML", html(404), "misrouted", { kind: "passing" }, "404 for page 1"],
+  ["503", json(503), "broken", { kind: "passing", isOutage: true }, "503 for page 1"],
+  ["429", limited("120"), "tooSlow", { kind: "passing" }, "429)"],
+])(
+  "Both addresses fail, the older one with %s: the failure says so of both",
+  async ([, answer, cause, follows, said], { luma }) => {
+    routeLumaHosts(luma);
+    answerAll(luma, answer);
+    luma.answerNext(failure(410, ""));
+    const failed = await failureOf(fetchAll(luma, MINUTE_MS));
+    expect(failed.causes).toEqual(["gone", cause]);
+    expect(failed).toMatchObject({ isOutage: false, ...follows });
+    expect(failed.what).toMatch(/^public-api.luma.com answered 410 for page 1 \(1 attempt\); /);
+    expect(failed.what).toContain(`public-api.lu.ma answered ${said}`);
+  },
+);
+
+test("The address in LUMA_LIST_EVENTS_URL is asked, and nothing else", async ({ luma }) => {
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", `  ${luma.origin}/proxy${OLDER_PATH}?token=1\n`);
+  luma.answerNext(json(404));
+  expect((await failureOf(fetchAll(luma))).causes).toEqual(["gone"]);
+  expect(luma.requests.map(({ path }) => path)).toEqual([`/proxy${OLDER_PATH}`]);
+  expect(luma.requests[0]?.query.get("token")).toBe("1");
+});
+
+test("lu.ma itself is asked where LUMA_LIST_EVENTS_URL is blank", async ({ luma }) => {
+  const hosts = routeLumaHosts(luma);
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
+  luma.answerNext(json(401));
+  await failureOf(fetchAll(luma));
+  expect(hosts).toEqual([CURRENT_HOST]);
+});
+
+test.for([
+  "ftp://lu.ma/calendar/list-events",
+  "lu.ma/calendar/list-events",
+  "https://me@proxy.example/calendar/list-events",
+  "https://:pass@proxy.example/calendar/list-events",
+  "https://proxy.example/v1/calendars/events/list/",
+  "https://proxy.example/v1/calendars/events",
+  "https://proxy.example/?path=/calendar/list-events",
+])("A wrong LUMA_LIST_EVENTS_URL (%s) is named, and nothing asked", async (setting, { luma }) => {
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
+  const { what, causes } = await failureOf(fetchAll(luma));
+  expect(what).toBe(
+    "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user's name in it) whose path " +
+      "ends in /calendars/events/list or /calendar/list-events",
+  );
+  expect(causes).toEqual(["wrongAddress"]);
+  expect(luma.requests).toEqual([]);
+});
+
+test.for<[string, string, string]>([
+  [CURRENT_PATH, "/v1/events/get", "event_id"],
+  [`/proxy${OLDER_PATH}`, "/proxy/public/v1/event/get", "api_id"],
+])("One event of a list at %s is asked for at %s", async ([list, path, parameter], { luma }) => {
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", `${luma.origin}${list}?token=1`);
+  luma.answerNext(status(200, { event: aWireEvent() }));
+  expect(await fetchOne(luma, "check")).toMatchObject({ event: { lumaEventId: "evt-1" } });
+  const [request] = luma.requests;
+  expect(request).toMatchObject({ path, key: API_KEY });
+  expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
+});
+
+const description = "What happens at evt-1";
+const silent = { description: undefined, description_md: undefined };
+test.for<[string, unknown, string, string?]>([
+  ["itself", aWireEvent(), "listed", description],
+  ["itself, wrapped", { event: aWireEvent(), hosts: [] }, "listed", description],
+  ["a word less", { ...aWireEvent(), visibility: undefined }, "unlisted", description],
+  ["itself, hidden", aWireEvent({ visibility: "private" }), "unlisted"],
+  ["itself, hidden by its wrapper", { access: "view", event: aWireEvent() }, "unlisted"],
+  ["itself, without a description", { ...aWireEvent(), ...silent }, "listed"],
+  ["another event", aWireEvent({ id: "evt-2" }), "nothing"],
+  ["what cannot be read", aWireEvent({ name: "", visibility: "private" }), "nothing"],
+  ["an error with status 200", { message: "internal", code: null }, "nothing"],
+  ["null", null, "nothing"],
+  ["a list", [], "nothing"],
+])(
+  "One event for which lu.ma answers with %s is that event, or nothing is known of it",
+  async ([, body, shown, text], { luma }) => {
+    answerAll(luma, status(200, body));
+    const expected = { event: { lumaEventId: "evt-1", status: shown }, description: text };
+    for (const what of ["check", "description"] as const) {
+      const answer = await fetchOne(luma, what);
+      if (shown === "nothing") expect(answer).toBe("nothing");
+      else expect(answer).toMatchObject(expected);
+    }
+  },
+);
+
+test("An event is asked for 300 ms after the last one, or when that has come", async ({ luma }) => {
+  luma.setCalendar(API_KEY, [aWireEvent()]);
+  const reader = newReader();
+  const ask = async () => {
+    await reader.pause();
+    await reader.fetchEvent("evt-1", "check");
+  };
+  for (const took of [0, 100, 250, 500, 0]) {
+    luma.answerMs = took;
+    await settle(ask(), luma.activity);
+  }
+  expect(luma.requests[0]?.at).toBe(NOW);
+  expect(waits(luma)).toEqual([0.3, 0.3, 0.3, 0.5]);
+});
+
+test("No event is asked for when the time is up, nor waited for until then", async ({ luma }) => {
+  luma.setCalendar(API_KEY, [aWireEvent()]);
+  const late = await failureOf(newReader(0).fetchEvent("evt-1", "check"));
+  expect(late.causes).toEqual(["tooSlow"]);
+  expect(late.what).toMatch(/^too slow: .*, waits included$/);
+  expect(luma.requests).toEqual([]);
+  const reader = newReader(300);
+  await settle(reader.fetchEvent("evt-1", "check"), luma.activity);
+  expect((await failureOf(reader.pause())).causes).toEqual(["tooSlow"]);
+  expect(Date.now()).toBe(NOW);
+});
+
+const ACME = { id: "cal-1", name: "Acme" };
+const ODD = { api_id: "cal-1", name: ` A\u001b\n${API_KEY} ` };
+test.for<[string, Answer, object | null]>([
+  ["itself", status(200, { ...ACME, slug: null }), ACME],
+  ["itself, wrapped", status(200, { calendar: ACME }), ACME],
+  ["an older id", status(200, ODD), { ...ACME, name: "A [API key]" }],
+  ["no name", status(200, { id: "cal-1", name: "" }), null],
+  ["no id", status(200, { name: "Acme" }), null],
+  ["null", status(200, null), null],
+  ["401 in JSON", json(401), null],
+  ["HTML", html(200), null],
+  ["no answer", silence, null],
+])(
+  "A key's calendar that is answered with %s is known or not, after one request",
+  async ([, answer, expected], { luma }) => {
+    answerAll(luma, answer);
+    expect(await settle(newReader().fetchCalendar(), luma.activity)).toEqual(expected);
+    expect(luma.requests).toMatchObject([{ path: "/v1/calendars/get", key: API_KEY }]);
+    expect(Date.now() - NOW).toBe(answer === silence ? 10 * SECOND_MS : 0);
+  },
+);
+
+test("A key's calendar is not asked for at the older address", async ({ luma }) => {
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
+  expect(await newReader().fetchCalendar()).toBeNull();
+  expect(luma.requests).toEqual([]);
+});
+
+test("The time limit alone aborts a signal, and once, as Convex demands", async ({ luma }) => {
+  const signals: AbortSignal[] = [];
+  const realFetch = globalThis.fetch;
+  vi.stubGlobal("fetch", (input: string, init: RequestInit) => {
+    expect(init.redirect).toBe("manual");
+    if (init.signal) signals.push(init.signal);
+    // A signal of the test's own to the real one: what that does with it is not the module's doing.
+    return signals.length === 1
+      ? new Promise((_, reject) =>
+          init.signal?.addEventListener("abort", () => {
+            reject(new DOMException("The signal was aborted", "AbortError"));
+          }),
+        )
+      : realFetch(input, { ...init, signal: null });
+  });
+  const abort = vi.spyOn(AbortController.prototype, "abort");
+  luma.setCalendar(API_KEY, wireEvents(1));
+  luma.answerNext(status(500));
+  await fetchAll(luma);
+  expect(signals.map((signal) => signal.aborted)).toEqual([true, false, false]);
+  expect(abort).toHaveBeenCalledTimes(1);
+});
+
+test.for<[string, (login: string) => unknown, (url: string) => string]>([
+  [
+    "names the URL, a login and the key, which are left out",
+    (login) => new Error(`error sending request for url (${login}): ${API_KEY}`),
+    (url) => `error sending request for url (${url}): [API key]`,
+  ],
+  [
+    "has a cause, which is passed on",
+    () => new TypeError("fetch failed", { cause: { code: "ENOTFOUND" } }),
+    () => "fetch failed (ENOTFOUND)",
+  ],
+  ["is none", () => "gone", () => "gone"],
+])("An error of the runtime's %s", async ([, toError, expected], { luma }) => {
+  vi.stubGlobal("fetch", (input: string) => {
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-    vi.stubGlobal("fetch", () => Promise.reject("gone"));
-    expect((await failureOf(fetchAll(luma))).what).toContain("(4 attempts): gone");
+    return Promise.reject(toError(input.replace("://", "://me:pass@")));
   });
+  const { what } = await failureOf(fetchAll(luma));
+  const { host } = new URL(luma.origin);
+  const said = expected(`http://${host}${CURRENT_PATH}`);
+  expect(what).toBe(`no connection to ${host} for page 1 (4 attempts): ${said}`);
+});
+
+test("A redirect whose status the runtime hides is a 302", async ({ luma }) => {
+  const hidden = { type: "opaqueredirect", status: 0, ok: false, headers: new Headers() };
+  const response = { ...hidden, text: () => Promise.resolve("") };
+  vi.stubGlobal("fetch", () => Promise.resolve(response));
+  expect((await failureOf(fetchAll(luma))).what).toContain("answered 302 for page 1 (1 attempt)");
 });
 
 test("lu.ma's formats are known to luma/ alone, which lumaClient.ts alone imports", () => {

@@ -1,5 +1,5 @@
 /** The stand-in answers as lu.ma does. */
-import { describe, expect } from "vitest";
+import { expect } from "vitest";
 import calendarGet from "./answers/calendar-get.current.json";
 import current from "./answers/current.json";
 import errors from "./answers/errors.json";
@@ -14,7 +14,6 @@ import {
   reset,
   silence,
   status as answered,
-  type Answer,
   type LumaServer,
 } from "./support/lumaServer";
 
@@ -30,152 +29,104 @@ async function ask(luma: LumaServer, path: string, key?: string) {
   return { status: response.status, headers: response.headers, body };
 }
 
-/** Ids in a list, its end, and the status of one event. */
-async function look(luma: LumaServer, key = KEY) {
-  const { entries, has_more } = (await ask(luma, LIST, key)).body;
-  const listed = (entries as { id: string }[]).map(({ id }) => id);
-  return { listed, has_more, one: (await ask(luma, EVENT, key)).status };
+function typesOf(body: unknown): Record<string, string> {
+  return Object.fromEntries(Object.entries(body ?? {}).map(([name, is]) => [name, typeof is]));
 }
 
-function typesOf(body: object): Record<string, string> {
-  return Object.fromEntries(Object.entries(body).map(([name, value]) => [name, typeof value]));
-}
+test.for<[string, number, keyof typeof errors.body, string, string?]>([
+  ["no key", 400, "400 no key", LIST],
+  ["a wrong key", 401, "401 wrong key", EVENT, "wrong"],
+  ["a foreign event", 403, "403 foreign event (events/get)", `${EVENT}2`, KEY],
+])("The stand-in refuses %s with %i", async ([, code, answer, path, key], { luma }) => {
+  luma.setCalendar(KEY, [aWireEvent()]);
+  const { status, body, headers } = await ask(luma, path, key);
+  expect([status, body]).toEqual([code, errors.body[answer]]);
+  expect(headers.get("x-ratelimit-limit")).toBe("200");
+});
 
-describe("the stand-in for lu.ma", () => {
-  test.for<[string, number, keyof typeof errors.body, string, string | undefined]>([
-    ["no key", 400, "400 no key", "/v1/calendars/events/list", undefined],
-    ["a wrong key", 401, "401 wrong key", "/v1/events/get?event_id=evt-1", "wrong"],
-    [
-      "a foreign event",
-      403,
-      "403 foreign event (events/get)",
-      "/v1/events/get?event_id=evt-2",
-      KEY,
-    ],
-  ])("refuses %s with %i", async ([, code, answer, path, key], { luma }) => {
-    luma.setCalendar(KEY, [aWireEvent()]);
-    const { status, body, headers } = await ask(luma, path, key);
-    expect(status).toBe(code);
-    expect(body).toEqual(errors.body[answer]);
-    expect(headers.get("x-ratelimit-limit")).toBe("200");
-  });
+test("The stand-in describes one event, and no list, in both generations", async ({ luma }) => {
+  luma.setCalendar(KEY, [aWireEvent()]);
+  const list = (await ask(luma, LIST, KEY)).body;
+  // With a cursor also on the last page.
+  const next_cursor = expect.any(String) as string;
+  expect(list).toMatchObject({ entries: [{ id: "evt-1" }], has_more: false, next_cursor });
+  expect(JSON.stringify(list)).not.toContain("What happens");
+  const older = (await ask(luma, OLDER_PATH, KEY)).body;
+  expect(older).toMatchObject({ entries: [{ api_id: "evt-1", event: { api_id: "evt-1" } }] });
+  expect(JSON.stringify(older)).not.toMatch(/What happens|location_visibility/);
 
-  test("lists events without descriptions, and gives them for one event, in both generations", async ({
-    luma,
-  }) => {
-    luma.setCalendar(KEY, [aWireEvent()]);
-    const list = await ask(luma, "/v1/calendars/events/list", KEY);
-    expect(list.body).toMatchObject({ entries: [{ id: "evt-1" }], has_more: false });
-    // Also on the last page.
-    expect(list.body.next_cursor).toBeDefined();
-    expect(JSON.stringify(list.body)).not.toContain("What happens");
-    const older = await ask(luma, OLDER_PATH, KEY);
-    expect(older.body).toMatchObject({
-      entries: [{ api_id: "evt-1", event: { api_id: "evt-1" } }],
-    });
-    expect(JSON.stringify(older.body)).not.toMatch(/What happens|location_visibility/);
+  const description = "What happens at evt-1";
+  const one = (await ask(luma, EVENT, KEY)).body;
+  expect(one).toMatchObject({ id: "evt-1", description });
+  const wrapped = (await ask(luma, "/public/v1/event/get?api_id=evt-1", KEY)).body;
+  expect(wrapped).toMatchObject({ event: { api_id: "evt-1", description }, hosts: [] });
+  expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list", "event", "event"]);
+});
 
-    const one = await ask(luma, "/v1/events/get?event_id=evt-1", KEY);
-    expect(one.body).toMatchObject({ id: "evt-1", description: "What happens at evt-1" });
-    const wrapped = await ask(luma, "/public/v1/event/get?api_id=evt-1", KEY);
-    expect(wrapped.body).toMatchObject({
-      event: { api_id: "evt-1", description: "What happens at evt-1" },
-      hosts: [],
-    });
-    expect(luma.requestsOf("list")).toHaveLength(2);
-    expect(luma.requestsOf("event")).toHaveLength(2);
-  });
+test("The stand-in's fields have the types that lu.ma's real answers have", async ({ luma }) => {
+  luma.setCalendar(KEY, [aWireEvent({ description_md: "*md*" })]);
+  luma.describeCalendar(KEY, { name: "BAISH", slug: "baish" });
+  const [entry] = (await ask(luma, LIST, KEY)).body["entries"] as object[];
+  const answers: [unknown, unknown, string[]][] = [
+    [entry, current.body.entries[0], ["id", "access", "calendar_id", "visibility"]],
+    [(await ask(luma, EVENT, KEY)).body, eventGet.body, ["id", "description", "description_md"]],
+    [(await ask(luma, CALENDAR, KEY)).body, calendarGet.body, ["id", "name", "slug"]],
+  ];
+  for (const [given, real, needed] of answers) {
+    const [ours, theirs] = [typesOf(given), typesOf(real)];
+    for (const name of needed) expect(ours[name], name).toBe(theirs[name]);
+    const common = Object.keys(ours).filter((name) => name in theirs && ours[name] !== "object");
+    for (const name of common) expect([ours[name], "object"], name).toContain(theirs[name]);
+  }
+  luma.wrapsCalendar = true;
+  expect((await ask(luma, CALENDAR, KEY)).body).toHaveProperty("calendar.name", "BAISH");
+});
 
-  test("gives an event, a list's entry and a calendar the types that real answers have", async ({
-    luma,
-  }) => {
-    luma.setCalendar(KEY, [aWireEvent({ description_md: "*md*" })]);
-    luma.describeCalendar(KEY, { name: "BAISH", slug: "baish" });
-    const [entry] = (await ask(luma, LIST, KEY)).body.entries as object[];
-    const answers: [object | undefined, object | undefined, string[]][] = [
-      [entry, current.body.entries[0], ["id", "access", "calendar_id", "visibility"]],
-      [(await ask(luma, EVENT, KEY)).body, eventGet.body, ["id", "description", "description_md"]],
-      [(await ask(luma, CALENDAR, KEY)).body, calendarGet.body, ["id", "name", "slug"]],
-    ];
-    for (const [given, real = {}, needed] of answers) {
-      const [ours, theirs] = [typesOf(given ?? {}), typesOf(real)];
-      for (const name of needed) expect(ours[name], name).toBe(theirs[name]);
-      const common = Object.keys(ours).filter((name) => name in theirs && ours[name] !== "object");
-      for (const name of common) expect([ours[name], "object"], name).toContain(theirs[name]);
+test("The stand-in lists less than it has, alters, moves and drops an event", async ({ luma }) => {
+  const look = async (key: string, path = EVENT) => {
+    const { status, body } = await ask(luma, path, key);
+    return `${status} ${String(body["id"] ?? JSON.stringify(body["entries"]))}`;
+  };
+  luma.setCalendar("key-2", []);
+  luma.setCalendar(KEY, wireEvents(3), []);
+  expect([await look(KEY, LIST), await look(KEY)]).toEqual(["200 []", "200 evt-1"]);
+  luma.alterEvent("evt-1", { id: "evt-2" });
+  expect(await look(KEY)).toBe("200 evt-2");
+  luma.moveEvent("evt-1", "key-2");
+  expect([await look(KEY), await look("key-2")]).toEqual(["403 undefined", "200 evt-2"]);
+  luma.dropEvent("evt-1");
+  expect(await look("key-2")).toBe("404 undefined");
+});
+
+test.for([0, 300])(
+  "The stand-in fails for a time, and once otherwise, over HTTP or a stub (%i ms an answer)",
+  async (answerMs, { luma }) => {
+    if (answerMs > 0) luma.stubFetch({ answerMs });
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, [aWireEvent()]);
+    luma.failBetween(NOW + 60_000, NOW + 120_000, answered(503, {}), { key: KEY, kind: "list" });
+    const seen: number[] = [];
+    for (let minute = 0; minute < 3; minute += 1) {
+      if (minute === 1) luma.answerNext(answered(500, {}), { key: KEY });
+      for (const path of [LIST, LIST, EVENT]) seen.push((await ask(luma, path, KEY)).status);
+      seen.push((await ask(luma, LIST, "key-2")).status);
+      await passTime(60_000, luma.activity);
     }
-    luma.wrapsCalendar = true;
-    const { calendar } = (await ask(luma, CALENDAR, KEY)).body;
-    expect(calendar).toMatchObject({ id: "cal-1", name: "BAISH" });
-  });
+    expect(seen).toEqual([200, 200, 200, 200, 500, 503, 200, 200, 200, 200, 200, 200]);
+    expect(Date.now() - NOW).toBe(3 * 60_000 + 12 * answerMs);
+  },
+);
 
-  test("lists less than it has, drops an event for good, moves it, and answers with another", async ({
-    luma,
-  }) => {
-    const events = wireEvents(3);
-    luma.setCalendar("key-2", []);
-    luma.setCalendar(KEY, events, events.slice(0, 1));
-    expect(await look(luma)).toEqual({ listed: ["evt-0"], has_more: false, one: 200 });
-    luma.setCalendar(KEY, events, []);
-    expect(await look(luma)).toEqual({ listed: [], has_more: false, one: 200 });
-    luma.setCalendar(KEY, events);
-    luma.alterEvent("evt-1", { id: "evt-2", visibility: "private" });
-    expect((await ask(luma, EVENT, KEY)).body).toMatchObject({
-      id: "evt-2",
-      visibility: "private",
-    });
-    luma.moveEvent("evt-1", "key-2");
-    expect(await look(luma)).toMatchObject({ listed: ["evt-0", "evt-2"], one: 403 });
-    expect(await look(luma, "key-2")).toMatchObject({ listed: ["evt-1"], one: 200 });
-    luma.dropEvent("evt-1");
-    expect(await look(luma, "key-2")).toMatchObject({ listed: [], one: 404 });
-  });
-
-  test.for(["HTTP", "a stub of fetch"])(
-    "fails for a time over %s, and answers once with something else meanwhile",
-    async (way, { luma }) => {
-      if (way !== "HTTP") luma.stubFetch({ answerMs: 300 });
-      luma.setCalendar(KEY, [aWireEvent()]);
-      luma.setCalendar("key-2", []);
-      luma.failBetween(NOW + 60_000, NOW + 120_000, answered(503, {}), { key: KEY, kind: "list" });
-      const seen: number[] = [];
-      for (let minute = 0; minute < 3; minute += 1) {
-        if (minute === 1) luma.answerNext(answered(500, {}), { key: KEY });
-        for (let i = 0; i < 2; i += 1) seen.push((await ask(luma, LIST, KEY)).status);
-        for (const [path, key] of [
-          [EVENT, KEY],
-          [LIST, "key-2"],
-        ] as const) {
-          seen.push((await ask(luma, path, key)).status);
-        }
-        await passTime(60_000, luma.activity);
-      }
-      expect(seen).toEqual([200, 200, 200, 200, 500, 503, 200, 200, 200, 200, 200, 200]);
-      expect(Date.now() - NOW).toBe(3 * 60_000 + (way === "HTTP" ? 0 : 12 * 300));
-    },
-  );
-
-  test.for<[string, Answer]>([
-    ["is reset", reset],
-    ["breaks off", cutOff],
-    ["never comes", silence],
-    ["never ends", endlessBody],
-  ])(
-    "answers that %s end alike over HTTP and over a stub of fetch",
-    async ([, answer], { luma }) => {
-      const ways = [() => undefined, () => luma.stubFetch({ answerMs: 300 })];
-      const ends: string[] = [];
-      for (const begin of ways) {
-        begin();
-        luma.answerNext(answer);
-        const controller = new AbortController();
-        setTimeout(() => controller.abort(), 1_000);
-        const reading = fetch(luma.url(), { signal: controller.signal }).then((response) =>
-          response.text(),
-        );
-        const end = await settle(reading, luma.activity).catch((error: Error) => error.name);
-        ends.push(end);
-      }
-      expect(ends[1]).toBe(ends[0]);
-    },
-  );
+test("The stand-in's unfinished answers end alike over HTTP and a stub", async ({ luma }) => {
+  for (const begin of [() => undefined, () => luma.stubFetch({ answerMs: 300 })]) {
+    begin();
+    const ends: string[] = [];
+    for (const answer of [reset, cutOff, silence, endlessBody]) {
+      luma.answerNext(answer);
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), 1_000);
+      const reading = fetch(luma.url(), { signal: controller.signal }).then((one) => one.text());
+      ends.push(await settle(reading, luma.activity).catch((error: Error) => error.name));
+    }
+    expect(ends).toEqual(["TypeError", "TypeError", "AbortError", "AbortError"]);
+  }
 });

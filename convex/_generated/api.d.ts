@@ -9,6 +9,7 @@
  */
 
 import type * as crons from "../crons.js";
+import type * as events_boundedReads from "../events/boundedReads.js";
 import type * as events_changes from "../events/changes.js";
 import type * as events_convexCalls from "../events/convexCalls.js";
 import type * as events_descriptions from "../events/descriptions.js";
@@ -29,7 +30,6 @@ import type * as events_slowWrites from "../events/slowWrites.js";
 import type * as events_sync from "../events/sync.js";
 import type * as events_text from "../events/text.js";
 import type * as events_validators from "../events/validators.js";
-import type * as events_views_boundedReads from "../events/views/boundedReads.js";
 import type * as events_views_dashboard from "../events/views/dashboard.js";
 import type * as events_views_orgPage from "../events/views/orgPage.js";
 import type * as events_views_shown from "../events/views/shown.js";
@@ -50,6 +50,7 @@ import type {
 
 declare const fullApi: ApiFromModules<{
   crons: typeof crons;
+  "events/boundedReads": typeof events_boundedReads;
   "events/changes": typeof events_changes;
   "events/convexCalls": typeof events_convexCalls;
   "events/descriptions": typeof events_descriptions;
@@ -70,7 +71,6 @@ declare const fullApi: ApiFromModules<{
   "events/sync": typeof events_sync;
   "events/text": typeof events_text;
   "events/validators": typeof events_validators;
-  "events/views/boundedReads": typeof events_views_boundedReads;
   "events/views/dashboard": typeof events_views_dashboard;
   "events/views/orgPage": typeof events_views_orgPage;
   "events/views/shown": typeof events_views_shown;

@@ -2,7 +2,7 @@
  * The last step of a sync: asks lu.ma for the descriptions of some events, one by one, because its lists have none since
  * July 2026, and writes those that differ. It never fails a sync.
  */
-import { ConvexError, v, type Infer } from "convex/values";
+import { ConvexError } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
 import type { ActionCtx } from "../_generated/server";
@@ -10,16 +10,10 @@ import type { Org } from "../orgs/app";
 import { quoteConvex, SyncError, toFailure } from "./failure";
 import type { EventReader } from "./lumaClient";
 import { writeSlowly } from "./slowWrites";
+import type { EventDescription } from "./validators";
 
 /** A sync: a key has 200 requests a minute for all who use it. */
 const MAX_ASKED_FOR = 100;
-
-/** Without a description: it was asked for and could not be fetched. */
-export const eventDescription = v.object({
-  lumaEventId: v.string(),
-  description: v.optional(v.string()),
-});
-type EventDescription = Infer<typeof eventDescription>;
 
 /** An event whose description may be asked for: stored, or about to be. */
 export type Candidate = Pick<Doc<"events">, "lumaEventId" | "startAt" | "endAt" | "status"> & {

@@ -6,11 +6,10 @@ import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated
 import { getOrg, getOrgName, orgId, onEventsPublished, patchOrg, type OrgId } from "../orgs/app";
 import { hasLumaKey } from "../orgs/lumaKey";
 import { isSameEvent } from "./changes";
-import { eventDescription } from "./descriptions";
 import { calendar, forgetSyncs, getSync, noteSuccess, requireSync } from "./eventSyncs";
 import { MAX_WRITE_BYTES, WriteBudget, written } from "./slowWrites";
-import { pick, upsertCounts, upsertedEvent } from "./validators";
-import { Budget, within } from "./views/boundedReads";
+import { eventDescription, pick, upsertCounts, upsertedEvent } from "./validators";
+import { Budget, within } from "./boundedReads";
 
 /**
  * The number of the sync that writes, from eventSyncs.ts. With it, nothing is written once that sync is ended or overtaken

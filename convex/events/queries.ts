@@ -11,7 +11,6 @@ import { comparedEvent, pick } from "./validators";
 // Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB); an app may keep much more on
 // a document than this module does.
 const PAGE_EVENTS = 1_000;
-export const PAGE_ORGS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -54,7 +53,7 @@ export const getOrgsWithLumaConfig = internalQuery({
     isDone: v.boolean(),
     continueCursor: v.string(),
   }),
-  handler: async (ctx, { cursor = null, numItems = PAGE_ORGS }) => {
+  handler: async (ctx, { cursor = null, numItems }) => {
     const { page, isDone, continueCursor } = await getConnectedOrgs(ctx, { cursor, numItems });
     const orgs = page.map((org) => ({ _id: org._id, name: getOrgName(org) }));
     return { page: orgs, isDone, continueCursor };

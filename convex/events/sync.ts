@@ -20,7 +20,6 @@ import {
 import { SyncError, toFailure, type SyncFailure } from "./failure";
 import { checkLacking } from "./lacking";
 import { EventReader, fetchLumaEvents } from "./lumaClient";
-import { PAGE_ORGS } from "./queries";
 import { wakeQueue } from "./queue";
 import { writeSlowly } from "./slowWrites";
 import { listSome, toLogLine } from "./text";
@@ -207,7 +206,7 @@ export const runFullEventSync = internalMutation({
   args: { cursor: v.optional(v.string()) },
   returns: v.object({ queued: v.number(), isDone: v.boolean() }),
   handler: async (ctx, { cursor = null }) => {
-    const found = await getConnectedOrgs(ctx, { cursor, numItems: PAGE_ORGS });
+    const found = await getConnectedOrgs(ctx, { cursor });
     const now = Date.now();
     await Promise.all(found.page.map((org) => makeDue(ctx, org._id, now)));
     await wakeQueue(ctx);

@@ -40,6 +40,13 @@ export const comparedEvent = mirrored.extend({
 });
 export type ComparedEvent = Infer<typeof comparedEvent>;
 
+/** Without a description: it was asked for and could not be fetched. */
+export const eventDescription = v.object({
+  lumaEventId: v.string(),
+  description: v.optional(v.string()),
+});
+export type EventDescription = Infer<typeof eventDescription>;
+
 /** The fields that a shape names, absent ones among them, and no others: an app may have fields of its own. */
 export function pick<Type>(
   shape: { type: Type; fields: Record<string, unknown> },

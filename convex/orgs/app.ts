@@ -7,7 +7,7 @@ import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { toHttpUrl, toLogItem } from "../events/text";
-import { Budget, within } from "../events/views/boundedReads";
+import { Budget, within } from "../events/boundedReads";
 import schema from "../schema";
 
 export type OrgId = Id<"organizations">;

@@ -6,6 +6,7 @@ import { getOrg, orgDocument, orgId, paginateOrgsWithKey } from "./app";
 import { hasLumaKey } from "./lumaKey";
 import { syncStatus, toSyncStatus } from "./syncStatus";
 
+const PAGE_ORGS = 1_000;
 const STATUS_PAGE_ORGS = 100;
 /** An app may keep much on an organization. */
 const PAGE_BYTES = 4 * 1024 * 1024;
@@ -13,9 +14,10 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 /** A page of the organizations that have a key: fewer than `numItems` when they are large. */
 export async function getConnectedOrgs(
   ctx: QueryCtx,
-  options: { cursor: string | null; numItems: number },
+  { cursor, numItems = PAGE_ORGS }: { cursor: string | null; numItems?: number },
 ) {
-  const found = await paginateOrgsWithKey(ctx, { ...options, maximumBytesRead: PAGE_BYTES });
+  const options = { cursor, numItems, maximumBytesRead: PAGE_BYTES };
+  const found = await paginateOrgsWithKey(ctx, options);
   return { ...found, page: found.page.filter(hasLumaKey) };
 }
 

@@ -3,52 +3,42 @@
  * documents at the engine's system calls.
  */
 import { getDocumentSize, jsonToConvex, type JSONValue, type Value } from "convex/values";
-import { overrideAll, startEngine, withHandler, type Engine, type Registered } from "./engine";
+import { overrideAll, startEngine, withHandler, type Registered } from "./engine";
 
-export type Counts = {
+const NO_COUNTS = {
   /** Calls of registered functions, by anybody: a test's own ones, too. */
-  queries: number;
-  mutations: number;
-  actions: number;
+  queries: 0,
+  mutations: 0,
+  actions: 0,
   /** Arguments of mutations, as JSON in UTF-8. */
-  mutationBytes: number;
-  largestMutationBytes: number;
-  mostEventsInAMutation: number;
-  /** Each `db.get` and each `db.query`. */
-  indexRanges: number;
-  documentsRead: number;
+  mutationBytes: 0,
+  largestMutationBytes: 0,
+  mostEventsInAMutation: 0,
+  documentsRead: 0,
   /** Of these documents, as Convex counts them. */
-  bytesRead: number;
-  eventsRead: number;
-  organizationsRead: number;
+  bytesRead: 0,
+  eventsRead: 0,
+  organizationsRead: 0,
   /** Inserted, patched, replaced or deleted. What a patch or a replace reads of its own is not counted as read. */
-  documentsWritten: number;
-  eventsWritten: number;
-  organizationsWritten: number;
+  documentsWritten: 0,
+  eventsWritten: 0,
+  organizationsWritten: 0,
   /** The longest list in a function's arguments or result: Convex's arrays hold 8,192 elements. */
-  longestList: number;
+  longestList: 0,
 };
+export type Counts = typeof NO_COUNTS;
 
 /** A call of an action, such as "events/sync:runFullEventSync", in ms since 1970. */
 export type ActionCall = { name: string; startedAt: number; endedAt: number };
 
-export type CountedEngine = {
-  t: Engine;
-  counts: Counts;
-  /** The actions that have ended, in the order in which they did. */
-  actionCalls: ActionCall[];
-  /** Sets all counts to zero and forgets the calls. */
-  reset: () => void;
-  /** Stops counting; the engine goes on. */
-  stop: () => void;
-};
+export type CountedEngine = ReturnType<typeof startCountedEngine>;
 
 /**
- * An engine whose calls, reads and writes are counted, those of `t.run` included. Only one at a time: the
- * system calls are the same for all engines.
+ * An engine whose calls, reads and writes are counted, those of `t.run` included, until `stop`. Only one at a time: the
+ * system calls are the same for all engines. `actionCalls` are those that have ended, in the order in which they did.
  */
-export function startCountedEngine(appSchema?: unknown): CountedEngine {
-  const counts = noCounts();
+export function startCountedEngine(appSchema?: unknown) {
+  const counts = { ...NO_COUNTS };
   const actionCalls: ActionCall[] = [];
   const t = startEngine(
     overrideAll((name, registered) => toCounted(registered, name, counts, actionCalls)),
@@ -56,33 +46,11 @@ export function startCountedEngine(appSchema?: unknown): CountedEngine {
   );
   const stop = countDocuments(counts);
   const reset = () => {
-    Object.assign(counts, noCounts());
+    Object.assign(counts, NO_COUNTS);
     actionCalls.length = 0;
   };
   return { t, counts, actionCalls, reset, stop };
 }
-
-function noCounts(): Counts {
-  return {
-    queries: 0,
-    mutations: 0,
-    actions: 0,
-    mutationBytes: 0,
-    largestMutationBytes: 0,
-    mostEventsInAMutation: 0,
-    indexRanges: 0,
-    documentsRead: 0,
-    bytesRead: 0,
-    eventsRead: 0,
-    organizationsRead: 0,
-    documentsWritten: 0,
-    eventsWritten: 0,
-    organizationsWritten: 0,
-    longestList: 0,
-  };
-}
-
-type Args = Record<string, unknown>;
 
 /** The same function with a handler that counts before it calls the function's own. */
 function toCounted(
@@ -92,20 +60,18 @@ function toCounted(
   actionCalls: ActionCall[],
 ): object {
   return withHandler(registered, (handler) => async (...ctxAndArgs) => {
-    measureLists(counts, ctxAndArgs[1]);
+    const [, args] = ctxAndArgs as unknown as [ctx: object, Record<string, unknown>];
+    const startedAt = Date.now();
+    measureLists(counts, args);
     if (registered.isQuery) counts.queries += 1;
-    if (registered.isMutation) countMutation(counts, ctxAndArgs[1] as unknown as Args);
-    if (!registered.isAction) {
+    if (registered.isMutation) countMutation(counts, args);
+    if (registered.isAction) counts.actions += 1;
+    try {
       const result: unknown = await handler(...ctxAndArgs);
       measureLists(counts, result);
       return result;
-    }
-    counts.actions += 1;
-    const startedAt = Date.now();
-    try {
-      return await handler(...ctxAndArgs);
     } finally {
-      actionCalls.push({ name, startedAt, endedAt: Date.now() });
+      if (registered.isAction) actionCalls.push({ name, startedAt, endedAt: Date.now() });
     }
   });
 }
@@ -116,16 +82,14 @@ function measureLists(counts: Counts, value: unknown): void {
   for (const inner of Object.values(value)) measureLists(counts, inner);
 }
 
-function countMutation(counts: Counts, args: Args): void {
+function countMutation(counts: Counts, args: Record<string, unknown>): void {
   const bytes = new TextEncoder().encode(JSON.stringify(args)).length;
   const events = args.events ?? args.eventIds ?? args.descriptions;
+  const eventCount = Array.isArray(events) ? events.length : 0;
   counts.mutations += 1;
   counts.mutationBytes += bytes;
   counts.largestMutationBytes = Math.max(counts.largestMutationBytes, bytes);
-  counts.mostEventsInAMutation = Math.max(
-    counts.mostEventsInAMutation,
-    Array.isArray(events) ? events.length : 0,
-  );
+  counts.mostEventsInAMutation = Math.max(counts.mostEventsInAMutation, eventCount);
 }
 
 /** Where Convex's client library finds the engine, at each call anew. */
@@ -140,13 +104,12 @@ const globalWithConvex = globalThis as unknown as { Convex: SystemCalls };
 function countDocuments(counts: Counts): () => void {
   const engine = globalWithConvex.Convex;
   globalWithConvex.Convex = {
-    syscall: (op, args) => {
-      if (op === "1.0/queryStream") counts.indexRanges += 1;
-      return engine.syscall(op, args);
-    },
+    syscall: (op, args) => engine.syscall(op, args),
     asyncSyscall: async (op, args) => {
       const result = await engine.asyncSyscall(op, args);
-      countSystemCall(counts, op, args, result);
+      for (const document of documentsRead(op, result)) countRead(counts, document);
+      const written = idWritten(op, args, result);
+      if (written !== undefined) countWritten(counts, written);
       return result;
     },
     jsSyscall: (op, args) => engine.jsSyscall(op, args),
@@ -158,36 +121,22 @@ function countDocuments(counts: Counts): () => void {
 
 type Stored = { _id: string; [field: string]: JSONValue } | null;
 
-function countSystemCall(counts: Counts, op: string, args: string, result: string): void {
-  switch (op) {
-    case "1.0/get":
-      counts.indexRanges += 1;
-      countRead(counts, JSON.parse(result) as Stored);
-      return;
-    case "1.0/queryStreamNext":
-      countRead(counts, (JSON.parse(result) as { value: Stored }).value);
-      return;
-    case "1.0/queryPage":
-      counts.indexRanges += 1;
-      for (const document of (JSON.parse(result) as { page: Stored[] }).page) {
-        countRead(counts, document);
-      }
-      return;
-    case "1.0/insert":
-      countWritten(counts, (JSON.parse(result) as { _id: string })._id);
-      return;
-    case "1.0/shallowMerge":
-    case "1.0/replace":
-    case "1.0/remove":
-      countWritten(counts, (JSON.parse(args) as { id: string }).id);
-      return;
-  }
+function documentsRead(op: string, result: string): Stored[] {
+  if (op === "1.0/get") return [JSON.parse(result) as Stored];
+  if (op === "1.0/queryStreamNext") return [(JSON.parse(result) as { value: Stored }).value];
+  if (op === "1.0/queryPage") return (JSON.parse(result) as { page: Stored[] }).page;
+  return [];
+}
+
+function idWritten(op: string, args: string, result: string): string | undefined {
+  if (op === "1.0/insert") return (JSON.parse(result) as { _id: string })._id;
+  const isWrite = ["1.0/shallowMerge", "1.0/replace", "1.0/remove"].includes(op);
+  return isWrite ? (JSON.parse(args) as { id: string }).id : undefined;
 }
 
 function countRead(counts: Counts, document: Stored): void {
-  if (document === null) return;
-  const table = tableOf(document._id);
-  if (isSystemTable(table)) return;
+  const table = tableOf(document?._id);
+  if (document === null || table === undefined) return;
   counts.documentsRead += 1;
   counts.bytesRead += getDocumentSize(jsonToConvex(document) as Record<string, Value>);
   if (table === "events") counts.eventsRead += 1;
@@ -196,18 +145,13 @@ function countRead(counts: Counts, document: Stored): void {
 
 function countWritten(counts: Counts, id: string): void {
   const table = tableOf(id);
-  if (isSystemTable(table)) return;
+  if (table === undefined) return;
   counts.documentsWritten += 1;
   if (table === "events") counts.eventsWritten += 1;
   if (table === "organizations") counts.organizationsWritten += 1;
 }
 
-/** convex-test's ids are a number and the table's name. */
-function tableOf(id: string): string {
-  return id.replace(/^\d+/, "");
-}
-
-/** Such as the scheduled functions: they are Convex's own bookkeeping. */
-function isSystemTable(table: string): boolean {
-  return table.startsWith("_");
+/** convex-test's ids are a number and the table's name; those with a `_` are Convex's own, such as scheduled functions. */
+function tableOf(id = ""): string | undefined {
+  return /^\d+([^_\d].*)/.exec(id)?.[1];
 }

@@ -1,23 +1,19 @@
 /** The schema of an app that has a field of its own, of any type, on every table. */
-import { defineSchema, defineTable } from "convex/server";
-import { v } from "convex/values";
+import { defineSchema, defineTable, type TableDefinition } from "convex/server";
+import { v, type VObject } from "convex/values";
 import schema from "../../convex/schema";
 
-const own = v.optional(v.any());
+function withOwnField(table: TableDefinition): TableDefinition {
+  const validator = table.validator as VObject<object, Record<string, never>>;
+  const extended = defineTable(validator.extend({ own: v.optional(v.any()) }));
+  for (const { indexDescriptor, fields } of table[" indexes"]()) {
+    extended.index(indexDescriptor, fields as never);
+  }
+  return extended;
+}
 
-export const ownFieldsSchema = defineSchema({
-  ...schema.tables,
-  events: defineTable(schema.tables.events.validator.extend({ own }))
-    .index("by_org", ["orgId"])
-    .index("by_org_start", ["orgId", "startAt"])
-    .index("by_luma_id", ["lumaEventId", "orgId"])
-    .index("by_org_over", ["orgId", "overAt"])
-    .index("by_org_status_over", ["orgId", "status", "overAt"])
-    .index("by_status_over", ["status", "overAt"]),
-  organizations: defineTable(schema.tables.organizations.validator.extend({ own }))
-    .index("by_slug", ["slug"])
-    .index("by_luma_api_key", ["lumaApiKey"]),
-  orgMemberships: defineTable(schema.tables.orgMemberships.validator.extend({ own }))
-    .index("by_user", ["userId"])
-    .index("by_org", ["orgId"]),
-});
+export const ownFieldsSchema = defineSchema(
+  Object.fromEntries(
+    Object.entries(schema.tables).map(([name, table]) => [name, withOwnField(table)]),
+  ),
+);

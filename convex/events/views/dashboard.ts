@@ -3,7 +3,7 @@ import { milliseconds } from "date-fns";
 import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, getOwnMemberships, toShownOrg, type OrgId, type ShownOrg } from "../../orgs/app";
-import { Budget, mergeByEnd, MIB, queryNotOver, within } from "./boundedReads";
+import { Budget, mergeByEnd, MIB, queryNotOver, within } from "../boundedReads";
 import { inOrderOfStart, toDashboardEvent, type DashboardEvent } from "./shown";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });

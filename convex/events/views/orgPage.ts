@@ -3,7 +3,7 @@ import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { getOrg, type OrgId } from "../../orgs/app";
 import { toHttpUrl } from "../text";
-import { Budget, MIB, queryNotOver, within } from "./boundedReads";
+import { Budget, MIB, queryNotOver, within } from "../boundedReads";
 import { inOrderOfStart, toOrgPageEvent, type OrgPageEvent } from "./shown";
 
 const MAX_UPCOMING = 50;

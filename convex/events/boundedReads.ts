@@ -1,7 +1,7 @@
 /** Reads that stop in time: a query that reads more than 16 MiB fails, and with it the page that shows it. */
 import { getDocumentSize } from "convex/values";
-import type { Doc, TableNames } from "../../_generated/dataModel";
-import type { QueryCtx } from "../../_generated/server";
+import type { Doc, TableNames } from "../_generated/dataModel";
+import type { QueryCtx } from "../_generated/server";
 
 type Event = Doc<"events">;
 
