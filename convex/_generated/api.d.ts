@@ -13,6 +13,7 @@ import type * as events_boundedReads from "../events/boundedReads.js";
 import type * as events_changes from "../events/changes.js";
 import type * as events_convexCalls from "../events/convexCalls.js";
 import type * as events_descriptions from "../events/descriptions.js";
+import type * as events_environment from "../events/environment.js";
 import type * as events_eventSyncs from "../events/eventSyncs.js";
 import type * as events_failure from "../events/failure.js";
 import type * as events_lacking from "../events/lacking.js";
@@ -54,6 +55,7 @@ declare const fullApi: ApiFromModules<{
   "events/changes": typeof events_changes;
   "events/convexCalls": typeof events_convexCalls;
   "events/descriptions": typeof events_descriptions;
+  "events/environment": typeof events_environment;
   "events/eventSyncs": typeof events_eventSyncs;
   "events/failure": typeof events_failure;
   "events/lacking": typeof events_lacking;

@@ -11,10 +11,13 @@ const QUERY_BYTES = 14 * MIB;
 
 /** The bytes that may be read, one document after the other; the one that crosses the line is read whole. */
 export class Budget {
-  constructor(
-    private bytes = QUERY_BYTES,
-    private readonly whole?: Budget,
-  ) {}
+  private bytes: number;
+  private readonly whole: Budget | undefined;
+
+  constructor(bytes = QUERY_BYTES, whole?: Budget) {
+    this.bytes = bytes;
+    this.whole = whole;
+  }
 
   get isSpent(): boolean {
     return this.bytes <= 0 || this.whole?.isSpent === true;

@@ -35,6 +35,8 @@ export type StartedSync = Infer<typeof startedSync>;
 
 export type DueSync = Doc<"eventSyncs"> & { dueAt: number };
 
+const NOT_DUE = { dueAt: undefined, failures: undefined };
+
 /** One sync of one organization. */
 export const numberedSync = v.object({ orgId, syncNumber: v.number() });
 export type NumberedSync = Infer<typeof numberedSync>;
@@ -58,7 +60,7 @@ export async function makeDue(ctx: MutationCtx, orgId: OrgId, at: number): Promi
 
 /** For an organization that was deleted or disconnected. */
 export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  await patchSync(ctx, orgId, () => ({ dueAt: undefined, failures: undefined }));
+  await patchSync(ctx, orgId, () => NOT_DUE);
 }
 
 /** For a key that was changed: ends the sync that is running with the old one, if any, and forgets what was known of that. */
@@ -82,28 +84,21 @@ export async function requireSync(ctx: QueryCtx, orgId: OrgId, syncNumber?: numb
   const [org, sync] = await Promise.all([getOrg(ctx, orgId), getSync(ctx, orgId)]);
   if (org === null) throw orgWasDeleted(orgId);
   const name = `organization "${getOrgName(org)}"`;
+  const refuse = (kind: "ended" | "overtaken", message: string) =>
+    new ConvexError<SyncFailure>({ message, kind });
   if (!hasLumaKey(org)) {
-    throw ended(`The ${name} was disconnected from lu.ma while it was being synced.`);
+    throw refuse("ended", `The ${name} was disconnected from lu.ma while it was being synced.`);
   }
   if (sync === null || syncNumber <= (sync.endedThrough ?? -Infinity)) {
-    throw ended(
-      `This sync of the ${name} was ended: its lu.ma API key was set meanwhile, or nothing was heard of it for too long.`,
-    );
+    const why = "its lu.ma API key was set meanwhile, or nothing was heard of it for too long";
+    throw refuse("ended", `This sync of the ${name} was ended: ${why}.`);
   }
-  if (syncNumber !== sync.lastNumber) {
-    throw new ConvexError<SyncFailure>({
-      message: `A later sync of the ${name} has begun: this one writes nothing more.`,
-      kind: "overtaken",
-    });
-  }
-  return org;
+  if (syncNumber === sync.lastNumber) return org;
+  throw refuse("overtaken", `A later sync of the ${name} has begun: this one writes nothing more.`);
 }
 
 export function orgWasDeleted(orgId: OrgId): ConvexError<SyncFailure> {
-  return ended(`The organization with the id ${orgId} was deleted while it was being synced.`);
-}
-
-function ended(message: string): ConvexError<SyncFailure> {
+  const message = `The organization with the id ${orgId} was deleted while it was being synced.`;
   return new ConvexError<SyncFailure>({ message, kind: "ended" });
 }
 
@@ -161,18 +156,19 @@ export async function noteFailure(
     return data.kind === "ended" && said === failure.message ? failure : data;
   }
   if (sync === null) return failure;
-  const failures = sync.failures ?? 0;
-  const retryAfterMs = failure.kind === "passing" ? RETRY_AFTER_MS[failures] : undefined;
-  const next = wasMadeDue(sync)
-    ? {}
-    : retryAfterMs === undefined
-      ? { dueAt: undefined, failures: undefined }
-      : { dueAt: Date.now() + retryAfterMs, failures: failures + 1 };
-  await ctx.db.patch("eventSyncs", sync._id, { ...next, endedThrough: syncNumber });
+  await ctx.db.patch("eventSyncs", sync._id, {
+    endedThrough: syncNumber,
+    ...(wasMadeDue(sync) ? {} : toRetry(sync, failure)),
+  });
   const reason = failure.message;
   // A failure that lasts is not written every day: that would re-run every query that reads the organization.
   if (org.eventsSyncError !== reason) await patchOrg(ctx, orgId, { eventsSyncError: reason });
   return failure;
+}
+
+function toRetry({ failures = 0 }: Sync, { kind }: SyncFailure) {
+  const afterMs = kind === "passing" ? RETRY_AFTER_MS[failures] : undefined;
+  return afterMs === undefined ? NOT_DUE : { dueAt: Date.now() + afterMs, failures: failures + 1 };
 }
 
 /** Whether something else than its last sync made an organization due. */

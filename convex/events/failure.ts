@@ -2,6 +2,7 @@
 import { ConvexError, v, type Infer } from "convex/values";
 import { getOrgName, type Org, type OrgId } from "../orgs/app";
 import { resolveLumaKey, type KeyPlace } from "../orgs/lumaKey";
+import { getVariable } from "./environment";
 import { quote } from "./text";
 
 /** Replaces lu.ma's own addresses; see luma/addresses.ts. */
@@ -145,7 +146,7 @@ function describeFailure(error: SyncError, orgId: OrgId, org: Org | null): SyncF
     .filter((one) => one.kind === kind)
     .map((one) => (typeof one.advice === "string" ? one.advice : one.advice(place)));
   const isLumas = met.some((one) => !one.isOurs);
-  if (isLumas && process.env[LIST_VARIABLE]?.trim()) advice.push(WRONG_ADDRESS);
+  if (isLumas && getVariable(LIST_VARIABLE)) advice.push(WRONG_ADDRESS);
   // Without an organization, no sync had begun that could be due again.
   if (kind === "passing" && org !== null) advice.push("It is synced again by itself.");
   const what = `Organization "${org === null ? orgId : getOrgName(org)}" was not synced: ${error.message}.`;

@@ -137,12 +137,17 @@ export type EventAnswer =
   /** No description: it is not public, or lu.ma said nothing of a description. Empty: lu.ma has none. */
   { event: MirroredEvent; description: string | undefined } | "gone" | "nothing";
 
+/** `deadline`: when to give up, ms since 1970. */
+type SingleRequest = { key: LumaKey; address: LumaAddress; deadline: number };
+
 /** Asks for one event after another, 300 ms from the start of one request to the start of the next. */
 export class EventReader {
+  private readonly request: SingleRequest;
   private lastAskedAt = -Infinity;
 
-  /** @param deadline when to give up, ms since 1970. */
-  constructor(private readonly request: { key: LumaKey; address: LumaAddress; deadline: number }) {}
+  constructor(request: SingleRequest) {
+    this.request = request;
+  }
 
   /** @throws SyncError when the time is up. */
   async pause(): Promise<void> {

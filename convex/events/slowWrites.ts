@@ -19,13 +19,17 @@ type Written = Infer<typeof written>;
 /** What one mutation of a sync may write: 1 MiB of whole documents, one document at least. */
 export class WriteBudget {
   bytes = 0;
-  constructor(private readonly syncNumber: number | undefined) {}
+  private readonly maxBytes: number;
+
+  /** Without a sync, nothing bounds it. */
+  constructor(syncNumber: number | undefined) {
+    this.maxBytes = syncNumber === undefined ? Infinity : MAX_WRITE_BYTES;
+  }
 
   /** Whether a document may still be written; if so, it counts, as it was read or as it will be, whichever is larger. */
   spend(...states: Parameters<typeof getDocumentSize>[0][]): boolean {
     const bytes = Math.max(...states.map((state) => getDocumentSize(state)));
-    const isSpent = this.bytes > 0 && this.bytes + bytes > MAX_WRITE_BYTES;
-    if (this.syncNumber !== undefined && isSpent) return false;
+    if (this.bytes > 0 && this.bytes + bytes > this.maxBytes) return false;
     this.bytes += bytes;
     return true;
   }

@@ -149,12 +149,14 @@ async function syncOrg(
   const calendar = known ?? (await findCalendar(ctx, sync, reader));
   const step = { org, syncNumber, reader, until };
   const { described, note } = await syncDescriptions(ctx, step, changes.candidates);
+  const sum = (field: keyof typeof upsertCounts.type) =>
+    written.reduce((all, one) => all + one[field], 0);
   const counts = {
     fetched: listed.size,
-    inserted: sum(written.map((one) => one.inserted)),
-    updated: sum(written.map((one) => one.updated)),
-    unchanged: changes.unchanged + sum(written.map((one) => one.unchanged)),
-    removed: sum(removals.map((one) => one.removed)),
+    inserted: sum("inserted"),
+    updated: sum("updated"),
+    unchanged: changes.unchanged + sum("unchanged"),
+    removed: removals.reduce((all, one) => all + one.removed, 0),
     invalid: invalid.length,
     described,
   };
@@ -184,10 +186,6 @@ async function findCalendar(
     await ctx.runMutation(recordCalendar, { ...sync, calendar }).catch(() => null);
   }
   return calendar;
-}
-
-function sum(numbers: number[]): number {
-  return numbers.reduce((all, one) => all + one, 0);
 }
 
 function getLumaKey(org: Org): LumaKey {

@@ -6,6 +6,7 @@ import { ConvexError, v, type Infer } from "convex/values";
 import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { getVariable } from "../events/environment";
 import { toHttpUrl, toLogItem } from "../events/text";
 import { Budget, within } from "../events/boundedReads";
 import schema from "../schema";
@@ -96,7 +97,7 @@ export const getOwnMemberships: GetOwnMemberships = async (ctx, budget = new Bud
   if (identity === null) return null;
   const { subject, issuer } = identity;
   // Of another issuer's subjects, nobody knows what the part before a "|" says.
-  const isOwn = issuer === process.env["CONVEX_SITE_URL"];
+  const isOwn = issuer === getVariable("CONVEX_SITE_URL");
   const userId = (isOwn && subject.split("|")[0]) || subject;
   const memberships = ctx.db
     .query("orgMemberships")

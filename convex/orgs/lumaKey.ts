@@ -2,6 +2,8 @@
  * What an organization's `lumaApiKey` means: the key itself, or `env:NAME` for a key that never rests in the
  * database.
  */
+import { getVariable } from "../events/environment";
+
 const ENV_PREFIX = "env:";
 /**
  * Only such variables: an organization's field must not be a way to send any other secret to lu.ma. The name of a
@@ -44,7 +46,7 @@ export function resolveLumaKey({
 function readVariable(name: string): LumaKey | (KeyPlace & { problem: string }) {
   const source = `the environment variable ${name}`;
   const howToSet = `npx convex env set ${name}`;
-  const apiKey = process.env[name]?.trim() ?? "";
+  const apiKey = getVariable(name) ?? "";
   if (canBeSent(apiKey)) return { apiKey, source, howToSet };
   const problem = apiKey === "" ? "is not set on this deployment" : NOT_SENDABLE;
   return { problem: `${source} ${problem}`, source, howToSet };

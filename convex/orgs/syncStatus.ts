@@ -22,19 +22,18 @@ export const syncStatus = v.object({
   nextSyncAt: v.union(v.string(), v.null()),
 });
 
+type SyncStatus = Infer<typeof syncStatus>;
+
 /**
  * How the syncs of one organization stand, for an app's own settings page. Who may see this is for the caller to check.
  *
  * @throws ConvexError when there is no such organization.
  */
-export async function readSyncStatus(
-  ctx: QueryCtx,
-  orgId: OrgId,
-): Promise<Infer<typeof syncStatus>> {
+export async function readSyncStatus(ctx: QueryCtx, orgId: OrgId): Promise<SyncStatus> {
   return await toSyncStatus(ctx, await requireOrg(ctx, orgId));
 }
 
-export async function toSyncStatus(ctx: QueryCtx, org: Org): Promise<Infer<typeof syncStatus>> {
+export async function toSyncStatus(ctx: QueryCtx, org: Org): Promise<SyncStatus> {
   const { restsUntil } = await getQueue(ctx);
   const sync = await getSync(ctx, org._id);
   return {

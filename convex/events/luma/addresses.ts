@@ -1,4 +1,5 @@
 /** Where lu.ma's API is: the list of events, and one event beside it. */
+import { getVariable } from "../environment";
 import { LIST_VARIABLE, SyncError } from "../failure";
 import { parseUrl } from "../text";
 
@@ -30,7 +31,7 @@ export type LumaAddress = {
 
 /** In the order in which to ask them; one alone where the variable says so, for tests, demos and proxies. */
 export function getAddresses(): LumaAddress[] {
-  const setting = getSetting();
+  const setting = getVariable(LIST_VARIABLE);
   if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);
   const address = toAddress(setting);
   if (address !== undefined) return [address];
@@ -38,11 +39,6 @@ export function getAddresses(): LumaAddress[] {
     `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user's name in it) whose path ends in ${CURRENT.list} or ${OLDER.list}`,
     "wrongAddress",
   );
-}
-
-function getSetting(): string | undefined {
-  const setting = process.env[LIST_VARIABLE]?.trim();
-  return setting === "" ? undefined : setting;
 }
 
 function toAddress(text: string): LumaAddress | undefined {

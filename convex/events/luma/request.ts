@@ -1,8 +1,7 @@
 /** One request to lu.ma: asked again for as long as that may help, then given up with a reason. */
 import { milliseconds } from "date-fns";
-import type { LumaKey } from "../../orgs/lumaKey";
 import { SyncError, type Cause } from "../failure";
-import { attempt, type FailedAttempt } from "./attempt";
+import { attempt, type Attempt, type FailedAttempt } from "./attempt";
 
 /** How often to ask, and how long to wait for an answer. */
 export type Patience = {
@@ -28,11 +27,7 @@ const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
 const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
 const MAX_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 120 });
 
-export type LumaRequest = {
-  url: URL;
-  key: LumaKey;
-  /** When to give up, ms since 1970, waits included. */
-  deadline: number;
+export type LumaRequest = Omit<Attempt, "answerTimeoutMs"> & {
   /** What is asked for, for messages: "page 3". */
   label: string;
   patience: Patience;
@@ -55,7 +50,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
     else failed += 1;
     const waitMs = toWait(outcome, { rateLimited, failed }, patience);
     if (waitMs === undefined) {
-      const times = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
+      const times = `${attempts} attempt${attempts === 1 ? "" : "s"}`;
       throw new SyncError(`${what} for ${label} (${times})${said}`, cause);
     }
     if (Date.now() + waitMs >= deadline) throw tooSlow(what);
