@@ -77,7 +77,7 @@ export const CAUSES = {
   }),
   malformed: lasting("400 in JSON", READ_IT, { ofOneEvent: "gone" }),
   refused: lasting("another 4xx in JSON", READ_IT, { ofOneEvent: "nothing" }),
-  expired: passing("a 4xx in JSON, but 401 and 403, on a page after the first"),
+  expired: passing("a 4xx in JSON, except 401 and 403, on a page after the first"),
   noList: lasting("JSON that is no list", NEWER_VERSION, { asksOlder: true }),
   oddPages: passing("a next page without a cursor or with a used one, more than 200 pages"),
   unreadable: lasting("entries of which not one can be read", NEWER_VERSION),
