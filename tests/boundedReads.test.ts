@@ -44,7 +44,7 @@ test.for<[string, Budget, number, number, number[]]>([
   ["takes of a part no more", new Budget().part(1_000), Infinity, Infinity, [1]],
   ["takes of a part what there is", new Budget(2_000).part(9_000), Infinity, Infinity, [1, 2]],
   ["of a spent budget takes nothing", new Budget(0), Infinity, Infinity, []],
-  ["ends with its query", new Budget(), Infinity, Infinity, [1, 2, 3, 4]],
+  ["reads its query to the end", new Budget(), Infinity, Infinity, [1, 2, 3, 4]],
   ["ends at a number of documents", new Budget(), 2, Infinity, [1, 2]],
   ["ends when its reader has enough", new Budget(), Infinity, 1, [1]],
 ])("A bounded read %s, and closes its query", async ([, budget, count, wanted, expected]) => {

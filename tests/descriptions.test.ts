@@ -236,7 +236,7 @@ const ofThatEvent: [string, Answer][] = [
   ]),
 ];
 test.for(ofThatEvent)(
-  "A description keeps what it has when lu.ma answers %s",
+  "An event keeps its description when lu.ma answers %s",
   async ([, answer]) => {
     luma.setCalendar(KEY, [inHours(1), inHours(2)]);
     await sync();
@@ -266,25 +266,22 @@ test.for<[string, Answer, string, number?]>([
   ["HTML", status(200, "<h1>Welcome</h1>"), "that is not JSON for one event"],
   ["by hanging up", reset, "no connection to 127.0.0.1"],
   ["nothing in 10 s", silence, "gave no answer within 10 s", 10_000],
-])(
-  "Asking for descriptions ends, and the next sync goes on, when lu.ma answers %s",
-  async (row) => {
-    const [, answer, why, tookMs = 0] = row;
-    luma.setCalendar(KEY, hoursFrom(1, 5));
-    luma.answerNext(luma.answer, { kind: "event" });
-    luma.answerNext(answer, { kind: "event" });
-    expect(await sync()).toMatchObject({ inserted: 5, described: 1 });
-    expect(Date.now() - NOW).toBeGreaterThanOrEqual(tookMs);
-    expect(Date.now() - NOW).toBeLessThan(tookMs + 1_500);
-    expect(askedFor()).toEqual(["evt-1", "evt-2"]);
-    expect(lastNote()).toContain("Descriptions: 2 asked for, ended by ");
-    expect(lastNote()).toContain(why);
-    expect(lastNote()).toMatch(/[^.]\.$/);
-    expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
-    expect(await sync()).toMatchObject({ described: 4 });
-    expect(askedFor()).toEqual(["evt-3", "evt-4", "evt-5", "evt-1", "evt-2"]);
-  },
-);
+])("Descriptions wait for the next sync when lu.ma answers %s", async (row) => {
+  const [, answer, why, tookMs = 0] = row;
+  luma.setCalendar(KEY, hoursFrom(1, 5));
+  luma.answerNext(luma.answer, { kind: "event" });
+  luma.answerNext(answer, { kind: "event" });
+  expect(await sync()).toMatchObject({ inserted: 5, described: 1 });
+  expect(Date.now() - NOW).toBeGreaterThanOrEqual(tookMs);
+  expect(Date.now() - NOW).toBeLessThan(tookMs + 1_500);
+  expect(askedFor()).toEqual(["evt-1", "evt-2"]);
+  expect(lastNote()).toContain("Descriptions: 2 asked for, ended by ");
+  expect(lastNote()).toContain(why);
+  expect(lastNote()).toMatch(/[^.]\.$/);
+  expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
+  expect(await sync()).toMatchObject({ described: 4 });
+  expect(askedFor()).toEqual(["evt-3", "evt-4", "evt-5", "evt-1", "evt-2"]);
+});
 
 test("No description is asked for when the listing took all of the 7 minutes", async () => {
   luma.setCalendar(KEY, [inHours(1)]);

@@ -198,7 +198,7 @@ test("An unreadable entry is told with its faults and whether it is public", asy
 });
 
 test.for(ANSWERS)(
-  "A list fails when its first page is answered with %s, after as many attempts and addresses as may help",
+  "A list fails, after as many attempts and addresses as may help, when its first page is answered with %s",
   async ([, answer, follows], { luma }) => {
     const { cause, kind, isOutage, asksOlder, expected } = parse(follows);
     const log = vi.spyOn(console, "log");
@@ -216,7 +216,7 @@ test.for(ANSWERS)(
 );
 
 test.for(ANSWERS)(
-  "A list fails when a later page is answered with %s: no other address is asked, and a refusal means an expired cursor",
+  "A list fails, without another address, when a later page is answered with %s: a refusal means an expired cursor",
   async ([, answer, follows], { luma }) => {
     const { cause, kind, isOutage, expected } = parse(follows);
     const hosts = routeLumaHosts(luma);
@@ -235,7 +235,7 @@ test.for(ANSWERS)(
 );
 
 test.for(ANSWERS)(
-  "One event for which lu.ma answers %s is gone, or nothing is known of it, or the asking ends",
+  "One event is gone, or nothing is known of it, or the asking ends when lu.ma's answer is %s",
   async ([, answer, follows], { luma }) => {
     const { cause, ofOneEvent, expected } = parse(follows);
     answerAll(luma, answer);
@@ -276,10 +276,13 @@ test.for<[Answer, RegExp]>([
   [cutOff, /^\S+ lost the connection in the middle of an answer for page 1 \(4 attempts\)$/],
   [endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
   [reset, /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/],
-])("lu.ma is quoted on one line, without the key (%#)", async ([answer, what], { luma }) => {
-  answerAll(luma, answer);
-  expect((await failureOf(fetchAll(luma))).what).toMatch(what);
-});
+])(
+  "What lu.ma says is quoted on one line, without the key (%#)",
+  async ([answer, what], { luma }) => {
+    answerAll(luma, answer);
+    expect((await failureOf(fetchAll(luma))).what).toMatch(what);
+  },
+);
 
 test.for<[string, unknown, string]>([
   ["no entries", { has_more: false }, "entries"],
@@ -491,7 +494,7 @@ test.for<[string, unknown, string, string?]>([
   ["null", null, "nothing"],
   ["a list", [], "nothing"],
 ])(
-  "One event for which lu.ma answers with %s is that event, or nothing is known of it",
+  "One event is as lu.ma describes it, or nothing is known of it, when lu.ma's answer is %s",
   async ([, body, shown, text], { luma }) => {
     answerAll(luma, status(200, body));
     const expected = { event: { lumaEventId: "evt-1", status: shown }, description: text };
@@ -543,7 +546,7 @@ test.for<[string, Answer, object | null]>([
   ["HTML", html(200), null],
   ["no answer", silence, null],
 ])(
-  "A key's calendar that is answered with %s is known or not, after one request",
+  "A key's calendar is known or not, after one request, when lu.ma's answer is %s",
   async ([, answer, expected], { luma }) => {
     answerAll(luma, answer);
     expect(await settle(newReader().fetchCalendar(), luma.activity)).toEqual(expected);
@@ -583,17 +586,17 @@ test("The time limit alone aborts a signal, and once, as Convex demands", async 
 
 test.for<[string, (login: string) => unknown, (url: string) => string]>([
   [
-    "names the URL, a login and the key, which are left out",
+    "without the URL's query, a login and the key",
     (login) => new Error(`error sending request for url (${login}): ${API_KEY}`),
     (url) => `error sending request for url (${url}): [API key]`,
   ],
   [
-    "has a cause, which is passed on",
+    "with its cause",
     () => new TypeError("fetch failed", { cause: { code: "ENOTFOUND" } }),
     () => "fetch failed (ENOTFOUND)",
   ],
-  ["is none", () => "gone", () => "gone"],
-])("An error of the runtime's %s", async ([, toError, expected], { luma }) => {
+  ["also when that is none", () => "gone", () => "gone"],
+])("A fetch that fails is told by its error, %s", async ([, toError, expected], { luma }) => {
   vi.stubGlobal("fetch", (input: string) => {
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
     return Promise.reject(toError(input.replace("://", "://me:pass@")));
@@ -604,7 +607,7 @@ test.for<[string, (login: string) => unknown, (url: string) => string]>([
   expect(what).toBe(`no connection to ${host} for page 1 (4 attempts): ${said}`);
 });
 
-test("A redirect whose status the runtime hides is a 302", async ({ luma }) => {
+test("A redirect whose status the runtime hides counts as a 302", async ({ luma }) => {
   const hidden = { type: "opaqueredirect", status: 0, ok: false, headers: new Headers() };
   const response = { ...hidden, text: () => Promise.resolve("") };
   vi.stubGlobal("fetch", () => Promise.resolve(response));

@@ -166,7 +166,7 @@ test.for([
   "env:LUMA_API_KEY_ACME",
   `env:LUMA_API_KEY${"A".repeat(28)}`,
 ])(
-  "The key or name of a variable %s is accepted, also when it is another's",
+  "The key %s is accepted, be it a variable's name or another organization's, too",
   async (lumaApiKey) => {
     await insertOrg(t, { name: "Parent", lumaApiKey });
     expect((await configure({ lumaApiKey: ` ${lumaApiKey}\n` })).lumaApiKey).toBe(lumaApiKey);

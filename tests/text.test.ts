@@ -60,6 +60,6 @@ test.for<[string | undefined, string | undefined]>([
   ["javascript:alert('https://example.com')", undefined],
   ["https://", undefined],
   [undefined, undefined],
-])("The text %s is taken for the URL %s", ([text, expected]) => {
+])("The text %j is taken for the URL %s", ([text, expected]) => {
   expect(toHttpUrl(text)).toBe(expected);
 });

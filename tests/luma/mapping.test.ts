@@ -78,7 +78,7 @@ test.for([
   "2026-09-05T18:00:00Z or later",
   1_788_631_200_000,
   null,
-])("An event cannot start at %s", (start_at) => {
+])("An event cannot start at %j", (start_at) => {
   const expected = { id: "evt-1", reason: "start_at: no possible time" };
   expect(readEntry({ ...aWireEvent(), start_at })).toMatchObject(expected);
 });
@@ -95,7 +95,7 @@ test.for([
   ...["Mars/Olympus", "+02:00", "-0800", "Europe/Berlin".padEnd(101, "x"), "", null, 7].map(
     (name) => [name, "UTC"],
   ),
-])("An event in the time zone %s is shown in %s", ([timezone, shown]) => {
+])("An event in the time zone %j is shown in %s", ([timezone, shown]) => {
   expect(mirror({ timezone }).timezone).toBe(shown);
 });
 
@@ -150,7 +150,7 @@ test("A guests-only address is at most its city", () => {
 });
 
 test.for(["guests-only", "friends", "", 0, null, undefined])(
-  "A location_visibility that is not public (%s) leaves of an address its city",
+  "A location_visibility that is not public (%j) leaves of an address its city",
   (word) => {
     expect(mirror({ location_visibility: word }).location).toBe("Berlin, Germany");
   },
@@ -203,7 +203,7 @@ test.for<[unknown, string]>([
   ...["javascript:alert(1)", "ftp://lu.ma/party", "lu.ma/party", "https://", "", null, 42]
     .concat([`https://lu.ma/${"x".repeat(2_000)}`, "x".repeat(2_000)])
     .map((none): [unknown, string] => [none, "https://lu.ma/event/evt%201%2F..%2F%3F"]),
-])("The link %s to an event's page becomes %s", ([url, expected]) => {
+])("The link %j to an event's page becomes %s", ([url, expected]) => {
   expect(mirror({ id: "evt 1/../?", url }).url).toBe(expected);
 });
 
@@ -213,7 +213,7 @@ test.for<[unknown, string | undefined]>([
   ["cover.png", undefined],
   [null, undefined],
   [`https://images.example/${"x".repeat(2_000)}`, undefined],
-])("The link %s to a cover becomes %s", ([cover_url, expected]) => {
+])("The link %j to a cover becomes %s", ([cover_url, expected]) => {
   expect(mirror({ cover_url }).coverUrl).toBe(expected);
 });
 
