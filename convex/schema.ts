@@ -30,7 +30,7 @@ export default defineSchema({
     role: v.union(v.literal("admin"), v.literal("member")),
   }).index("by_user", ["userId"]),
 
-  /** Each organization has documents of its own, also of an event that two calendars manage. Written only by events/mutations.ts. */
+  /** Of an event that two calendars manage, each organization has its own document. Written only by events/mutations.ts. */
   events: defineTable({
     orgId: v.id("organizations"),
     lumaEventId: v.string(),

@@ -5,9 +5,9 @@ import { ConvexError } from "convex/values";
 const REPEAT_AFTER_MS = [1_000, 3_000];
 
 /**
- * Calls a query or a mutation, and again after 1 and 3 s if it fails with an error that is not the module's own. What is
- * called so may be repeated after a success, too: then its counts are those of the second time, which found nothing left to
- * do.
+ * Calls a query or a mutation, and again after 1 and 3 s if it fails with an error that is not the module's own. A call
+ * may be repeated after a success, too, whose answer was lost: then its counts are those of the second time, which found
+ * nothing left to do.
  */
 export async function repeated<Result>(call: () => Promise<Result>): Promise<Result> {
   for (const waitMs of REPEAT_AFTER_MS) {

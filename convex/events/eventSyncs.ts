@@ -63,7 +63,7 @@ export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> 
   await patchSync(ctx, orgId, () => NOT_DUE);
 }
 
-/** For a key that was changed: ends the sync that is running with the old one, if any, and forgets what was known of that. */
+/** For a key that was set: ends the sync that is running with the old one, and forgets what was known of that. */
 export async function forgetKey(ctx: MutationCtx, orgId: OrgId, isSameKey: boolean): Promise<void> {
   await patchSync(ctx, orgId, ({ lastNumber, syncedNumber }) => ({
     endedThrough: lastNumber,

@@ -20,7 +20,7 @@ import type { MirroredEvent } from "./validators";
 const PAGE_SIZE = 100;
 /** 20,000 events in four months is no calendar: something turns in circles. */
 const MAX_PAGES = 200;
-/** From the end of one page to the start of the next: lu.ma allows 200 requests a minute (its documentation, "Rate limits"). */
+/** From the end of one page to the start of the next. lu.ma allows 200 requests a minute ("Rate limits"). */
 const PAGE_PAUSE_MS = 200;
 /** From the start of one request for a single event to the start of the next: 200 a minute. */
 const EVENT_PAUSE_MS = 300;

@@ -1,4 +1,4 @@
-/** One organization's sync from its first step to its last, and the two functions that administrators and the cron run. */
+/** One organization's sync, from its first step to its last; and the morning's run, which makes all of them due. */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
@@ -196,7 +196,7 @@ function getLumaKey(org: Org): LumaKey {
 
 /**
  * Makes every organization that has a lu.ma key due now, for the queue to sync them one after another, 1 s apart. Run
- * daily by the cron, or from the Convex dashboard, with `{}`; it goes on by itself, page by page, with the other argument.
+ * daily by the cron, or from the Convex dashboard, with `{}`. It goes on by itself, page by page, with a cursor.
  *
  * @returns how many of the organizations that it looked at are due, and whether those were all.
  */
