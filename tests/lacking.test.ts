@@ -350,6 +350,16 @@ test.for<[string, WireEvent[], "listed" | "unlisted"]>([
   }
 });
 
+test("A removed event stays removed when lu.ma lists a private entry of it that cannot be read", async () => {
+  await startSynced([aWireEvent({ id: "evt-0" }), aWireEvent({ id: "other" })]);
+  luma.dropEvent("evt-0");
+  await sync();
+  const unreadable = aWireEvent({ id: "evt-0", name: "", visibility: "private" });
+  luma.setCalendar(KEY, [unreadable, aWireEvent({ id: "other" })]);
+  expect(await sync()).toMatchObject({ invalid: 1, updated: 0 });
+  expect(await statuses()).toEqual(["removed", "listed"]);
+});
+
 test("A list of which no entry can be read fails the sync for good, when what must be hidden is", async () => {
   await startSynced(over(120));
   setTime(NOW + HOUR_MS);
