@@ -100,6 +100,22 @@ test("onEventsPublished is told of no event of a key's first sync", async ({ lum
   expect(published).toEqual([["evt-new"]]);
 });
 
+test.for<[string, string, string, boolean]>([
+  ["the same key", KEY, KEY, true],
+  ["another key", KEY, "secret-4712", false],
+  ["the same variable, whose value may be another", "env:LUMA_API_KEY", "env:LUMA_API_KEY", false],
+])("onEventsPublished is told of news when %s is set, or not", async (row, { luma }) => {
+  const [, before, after, isTold] = row;
+  vi.stubEnv("LUMA_API_KEY", KEY);
+  for (const key of [KEY, "secret-4712"]) luma.setCalendar(key, [event()]);
+  await t.mutation(setLumaConfig, { orgId, lumaApiKey: before });
+  await passTime(HOUR_MS, luma.activity);
+  for (const key of [KEY, "secret-4712"]) luma.setCalendar(key, [event(), event({ id: "evt-2" })]);
+  await t.mutation(setLumaConfig, { orgId, lumaApiKey: after });
+  await passTime(HOUR_MS, luma.activity);
+  expect(published).toEqual(isTold ? [["evt-2"]] : []);
+});
+
 test("what onEventsPublished schedules runs once, though writes fail", async ({ luma }) => {
   await syncOrg(t, luma, orgId);
   onEventsPublished.mockImplementation(notify);
