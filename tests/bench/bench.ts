@@ -22,7 +22,8 @@ import { bounded, countBrokenBounds, type Row } from "./shared";
 import { benchSyncs, DESCRIPTION_LENGTH } from "./syncs";
 
 const HEAP_EVENTS = 10_000;
-const CONVEX_HEAP_BYTES = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const CONVEX_HEAP_BYTES = 64 * MIB;
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
 export async function main(): Promise<number> {
@@ -89,18 +90,11 @@ export async function main(): Promise<number> {
 }
 
 async function benchHeap(): Promise<Row[]> {
-  const peaks = await hearLog(() => measureHeap(HEAP_EVENTS, DESCRIPTION_LENGTH));
-  const toMebibytes = (bytes: number) => bytes / 1024 / 1024;
+  const { live, withGarbage } = await hearLog(() => measureHeap(HEAP_EVENTS, DESCRIPTION_LENGTH));
+  const liveMiB = bounded(live.peakBytes / MIB, CONVEX_HEAP_BYTES / MIB, 1);
+  const garbageMiB = (withGarbage.peakBytes / MIB).toFixed(1);
   return [
-    {
-      peak: "live: collected before each sample",
-      MiB: bounded(toMebibytes(peaks.liveBytes), toMebibytes(CONVEX_HEAP_BYTES), 1),
-      samples: peaks.samples,
-    },
-    {
-      peak: "with garbage not collected yet",
-      MiB: toMebibytes(peaks.withGarbageBytes).toFixed(1),
-      samples: peaks.samples,
-    },
+    { peak: "live: collected before each sample", MiB: liveMiB, samples: live.samples },
+    { peak: "with garbage not collected yet", MiB: garbageMiB, samples: live.samples },
   ];
 }

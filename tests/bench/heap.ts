@@ -45,19 +45,12 @@ function wireEvents(count: number, descriptionLength: number): WireEvent[] {
   }));
 }
 
-export type HeapPeaks = {
-  /** What was in use: the garbage collector ran before each sample. Bytes above the start. */
-  liveBytes: number;
-  /** With garbage that V8, which had room, had not collected yet. Bytes above the start. */
-  withGarbageBytes: number;
-  samples: number;
-};
-
-/** Every event is stored already and every one has changed: nothing more can be held at once. */
-export async function measureHeap(
-  eventCount: number,
-  descriptionLength: number,
-): Promise<HeapPeaks> {
+/**
+ * The most bytes above the start. Every event is stored already and every one has changed: nothing more can be held at
+ * once. `live` is what was in use, because the garbage collector ran before each sample; `withGarbage` has what V8, which
+ * had room, had not collected yet, too.
+ */
+export async function measureHeap(eventCount: number, descriptionLength: number) {
   const luma = (await LumaServer.start()).stubFetch();
   luma.setCalendar(String(ORG.lumaApiKey), wireEvents(eventCount, descriptionLength));
   useSimulatedTime();
@@ -66,11 +59,7 @@ export async function measureHeap(
     await measureSync(eventCount, descriptionLength, false);
     const live = await measureSync(eventCount, descriptionLength, true);
     const withGarbage = await measureSync(eventCount, descriptionLength, false);
-    return {
-      liveBytes: live.peakBytes,
-      withGarbageBytes: withGarbage.peakBytes,
-      samples: live.samples,
-    };
+    return { live, withGarbage };
   } finally {
     useRealTime();
     await luma.stop();
@@ -135,11 +124,8 @@ function withoutDatabase(storedCount: number, descriptionLength: number, sample:
       return { described, written: { done: described, bytes: 0 } };
     },
   };
-  const call = (
-    reference: Parameters<typeof getFunctionName>[0],
-    args: Record<string, unknown>,
-  ) => {
-    const name = getFunctionName(reference);
+  const call = (called: Parameters<typeof getFunctionName>[0], args: Record<string, unknown>) => {
+    const name = getFunctionName(called);
     const answer = answers[name];
     if (answer === undefined) throw new Error(`nothing answers ${name}`);
     const sent = JSON.parse(JSON.stringify(args)) as Record<string, unknown>;

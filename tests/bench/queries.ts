@@ -32,9 +32,8 @@ async function benchQueriesOver(
 ): Promise<Row[]> {
   const { t, counts, reset, stop } = startCountedEngine();
   const now = Date.now();
-  const orgIds = await insertMany(t, "organizations", ALL_ORGS, (index) => ({
-    name: `Org ${index}`,
-  }));
+  const toOrg = (index: number) => ({ name: `Org ${index}` });
+  const orgIds = await insertMany(t, "organizations", ALL_ORGS, toOrg);
   await insertMany(t, "events", STORED_EVENTS, (index) => {
     // A quarter has begun, as in the window that is mirrored.
     const startAt = now + (index / STORED_EVENTS - 0.25) * WINDOW_DAYS * DAY_MS;
@@ -65,15 +64,12 @@ async function benchQueriesOver(
     ["member of the 50 large ones", largeOrgs, MAX_READ_FOR_DASHBOARD],
     ["without an organization", [], MAX_READ_WITHOUT_ORGS],
   ] as const) {
-    await insertMany(t, "orgMemberships", memberOf.length, (index) => ({
-      userId: viewer,
-      orgId: nth(memberOf, index),
-      role: "member" as const,
-    }));
+    await insertMany(t, "orgMemberships", memberOf.length, (index) => {
+      return { userId: viewer, orgId: nth(memberOf, index), role: "member" as const };
+    });
     reset();
-    const dashboard = await t
-      .withIdentity({ subject: viewer })
-      .query(api.events.queries.getDashboardEvents, { now });
+    const member = t.withIdentity({ subject: viewer });
+    const dashboard = await member.query(api.events.queries.getDashboardEvents, { now });
     rows.push({
       table,
       query: "getDashboardEvents",

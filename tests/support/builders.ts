@@ -14,41 +14,34 @@ function tomorrow(): number {
   return Math.floor(Date.now() / HOUR_MS) * HOUR_MS + DAY_MS;
 }
 
+const ADDRESS = {
+  address: "Main Street 1",
+  city: "Berlin",
+  region: "Berlin",
+  country: "Germany",
+  city_state: "Berlin, Germany",
+  full_address: "Main Street 1, 10115 Berlin, Germany",
+};
+
 /** An event as lu.ma's current API lists it: public, in person, tomorrow. */
 export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
   const id = overrides.id ?? "evt-1";
   return {
     platform: "luma",
     id,
-    user_id: "usr-1",
     calendar_id: "cal-1",
     name: `Event ${id}`,
     start_at: new Date(tomorrow()).toISOString(),
     end_at: new Date(tomorrow() + 2 * HOUR_MS).toISOString(),
-    duration_interval: "PT2H",
-    created_at: "2026-01-01T00:00:00.000Z",
     timezone: "Europe/Berlin",
     description: `What happens at ${id}`,
-    description_md: null,
-    geo_address_json: {
-      address: "Main Street 1",
-      city: "Berlin",
-      region: "Berlin",
-      country: "Germany",
-      city_state: "Berlin, Germany",
-      full_address: "Main Street 1, 10115 Berlin, Germany",
-      google_maps_place_id: null,
-      apple_maps_place_id: null,
-      description: null,
-    },
-    coordinate: null,
+    geo_address_json: ADDRESS,
     meeting_url: null,
     location_type: "offline",
     location_visibility: "public",
     cover_url: "https://images.lumacdn.com/cover.png",
     url: `https://lu.ma/${id}`,
     visibility: "public",
-    waitlist_status: "disabled",
     access: "manage",
     tags: [],
     ...overrides,

@@ -33,15 +33,9 @@ class Timer {
     timers.add(this);
     return this;
   }
-  ref(): this {
-    return this;
-  }
-  unref(): this {
-    return this;
-  }
-  hasRef(): boolean {
-    return true;
-  }
+  readonly ref = () => this;
+  readonly unref = () => this;
+  readonly hasRef = () => true;
 }
 
 /** Replaces the real time until `useRealTime`. Timers of an earlier simulated time are forgotten. */
@@ -90,9 +84,7 @@ export async function settle<Result>(
   activity?: () => number,
 ): Promise<Result> {
   let isSettled = false;
-  const settled = promise.finally(() => {
-    isSettled = true;
-  });
+  const settled = promise.finally(() => (isSettled = true));
   settled.catch(() => undefined);
   await passTimeUntil(() => isSettled, activity);
   return await settled;

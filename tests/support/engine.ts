@@ -18,18 +18,18 @@ export function startEngine(
   overrides: Record<string, object> = {},
   appSchema: unknown = schema,
 ): Engine {
-  const replaced = Object.fromEntries(
-    Object.entries(overrides).map(([path, module]) => [`../../convex/${path}.ts`, module]),
-  );
-  const loads = Object.entries({ ...modules, ...replaced }).map(([file, module]) => [
-    file,
-    () => Promise.resolve(module),
-  ]);
-  return convexTest({
-    schema: appSchema as typeof schema,
-    modules: Object.fromEntries(loads) as Record<string, () => Promise<unknown>>,
-    transactionLimits: true,
-  });
+  const loads: Record<string, () => Promise<unknown>> = {};
+  for (const [file, module] of Object.entries(modules)) {
+    const used = overrides[toPath(file)] ?? module;
+    loads[file] = () => Promise.resolve(used);
+  }
+  const usedSchema = appSchema as typeof schema;
+  return convexTest({ schema: usedSchema, modules: loads, transactionLimits: true });
+}
+
+/** Such as "events/sync". */
+function toPath(file: string): string {
+  return file.replace("../../convex/", "").replace(/\.ts$/, "");
 }
 
 type Handler = (...args: never[]) => unknown;
@@ -50,13 +50,12 @@ export function overrideAll(
   const overrides: Record<string, object> = {};
   for (const [file, exports] of Object.entries(modules)) {
     if (file.includes("/_generated/")) continue;
-    const path = file.replace("../../convex/", "").replace(/\.ts$/, "");
-    overrides[path] = Object.fromEntries(
-      Object.entries(exports).map(([name, value]) => [
-        name,
-        isRegistered(value) ? wrap(`${path}:${name}`, value) : value,
-      ]),
-    );
+    const path = toPath(file);
+    const replaced: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries(exports)) {
+      replaced[name] = isRegistered(value) ? wrap(`${path}:${name}`, value) : value;
+    }
+    overrides[path] = replaced;
   }
   return overrides;
 }

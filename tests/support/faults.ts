@@ -11,7 +11,7 @@ export type Times = number | (() => boolean);
 type Where = { afterCalls?: number; times?: Times };
 
 /** A call of an action, in ms since 1970; `endedAt` is NaN while it is under way. */
-export type ActionRun = { name: string; args: object; startedAt: number; endedAt: number };
+type ActionRun = { name: string; args: object; startedAt: number; endedAt: number };
 
 export type FaultyEngine = {
   t: Engine;
@@ -42,12 +42,8 @@ export function startFaultyEngine(): FaultyEngine {
     faults.push({ kind, name: which === "any" ? which : getFunctionName(which), times, ...stop });
   };
   const take = (kind: Kind, name: string): Fault | undefined => {
-    const fault = faults.find(
-      (one) =>
-        one.kind === kind &&
-        [name, "any"].includes(one.name) &&
-        (typeof one.times === "number" ? one.times > 0 : one.times()),
-    );
+    const meant = faults.filter((one) => one.kind === kind && [name, "any"].includes(one.name));
+    const fault = meant.find(({ times }) => (typeof times === "number" ? times > 0 : times()));
     if (typeof fault?.times === "number") fault.times -= 1;
     return fault;
   };
@@ -92,23 +88,18 @@ function toFaulty(
         if (stop.isKill) kill(new Error(`${name} was killed`));
         await stop.over;
       };
-      const watch =
-        (call: Call): Call =>
-        async (called, args) => {
+      const watch = (call: Call): Call => {
+        return async (called, args) => {
           const result = await call(called, args);
           calls += 1;
           await passStop();
-          const calledName = getFunctionName(called);
-          if (take("loseAnswer", calledName))
-            throw new Error(`the answer of ${calledName} was lost`);
+          const name = getFunctionName(called);
+          if (take("loseAnswer", name)) throw new Error(`the answer of ${name} was lost`);
           return result;
         };
-      const watched = {
-        ...ctx,
-        runQuery: watch(ctx.runQuery),
-        runMutation: watch(ctx.runMutation),
-        runAction: watch(ctx.runAction),
       };
+      const [runQuery, runMutation] = [watch(ctx.runQuery), watch(ctx.runMutation)];
+      const watched = { ...ctx, runQuery, runMutation, runAction: watch(ctx.runAction) };
       const run = { name, args, startedAt: Date.now(), endedAt: NaN };
       runs.push(run);
       try {
@@ -128,9 +119,8 @@ export async function jobs(t: Engine) {
 /** Cancels what is scheduled of a function and has not begun, as a person can in the dashboard; returns how many. */
 export async function cancelJobs(t: Engine, called: Exclude<Which, "any">): Promise<number> {
   const name = getFunctionName(called);
-  const isMeant = (job: Awaited<ReturnType<typeof jobs>>[number]) =>
-    job.name === name && job.state.kind === "pending";
-  const meant = (await jobs(t)).filter(isMeant);
+  const all = await jobs(t);
+  const meant = all.filter((job) => job.name === name && job.state.kind === "pending");
   await t.run(async (ctx) => {
     for (const { _id } of meant) await ctx.scheduler.cancel(_id);
   });

@@ -37,8 +37,7 @@ export async function syncOrg(
 /** The sentence that somebody reads when a call fails. */
 export async function reasonOf(promise: Promise<unknown>): Promise<string> {
   const error = await errorOf(promise);
-  if (!(error instanceof ConvexError))
-    return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof ConvexError)) return (error as Error).message;
   const data = error.data as string | SyncFailure;
   return typeof data === "string" ? data : data.message;
 }

@@ -14,7 +14,7 @@ const CALENDAR_PATH = "/v1/calendars/get";
  */
 export type WireEvent = { id: string; name: string; start_at: string; [field: string]: unknown };
 
-export type WireCalendar = { id: string; name: string; [field: string]: unknown };
+type WireCalendar = { id: string; name: string; [field: string]: unknown };
 
 /** For a page of a list, for one event, for the key's calendar, or for anything else. */
 export type RequestKind = "list" | "event" | "calendar" | "other";
@@ -64,16 +64,8 @@ export class LumaCalendars {
    */
   setCalendar(key: string, events: WireEvent[], listed: WireEvent[] = events): void {
     const number = this.calendars.size + 1;
-    const about = this.calendars.get(key)?.about ?? {
-      id: `cal-${number}`,
-      name: `Calendar ${number}`,
-      slug: null,
-    };
-    this.calendars.set(key, { events, listed, about });
-  }
-
-  calendarOf(key: string): WireEvent[] {
-    return this.calendars.get(key)?.events ?? [];
+    const about = { id: `cal-${number}`, name: `Calendar ${number}`, slug: null };
+    this.calendars.set(key, { events, listed, about: this.calendars.get(key)?.about ?? about });
   }
 
   /** Says what `calendars/get` says of the calendar of a key that has one. */
@@ -93,7 +85,7 @@ export class LumaCalendars {
   moveEvent(id: string, toKey: string): void {
     const event = this.takeEvent(id);
     if (event === undefined) throw new Error(`no calendar has the event ${id}`);
-    this.setCalendar(toKey, [...this.calendarOf(toKey), event]);
+    this.setCalendar(toKey, [...(this.calendars.get(toKey)?.events ?? []), event]);
   }
 
   /** What is asked for by this id is answered with something else than the list has: another `id`, say, or `visibility`. */
@@ -132,10 +124,8 @@ export class LumaCalendars {
     if (this.dropped.has(id)) return failure(404, "Not found.");
     if (stored === undefined) return failure(403, "You don't have access to this event.");
     const event = { ...stored, ...this.altered.get(id) };
-    return status(
-      200,
-      isOlder ? { event: toOlderEvent(event), hosts: [] } : { ...event, hosts: [] },
-    );
+    const body = isOlder ? { event: toOlderEvent(event) } : event;
+    return status(200, { ...body, hosts: [] });
   }
 
   private toPage(events: WireEvent[], query: URLSearchParams) {
@@ -152,13 +142,10 @@ export class LumaCalendars {
     }
     const size = Math.min(Number(query.get("pagination_limit") ?? 50), this.maxPageSize);
     const from = Number(query.get("pagination_cursor")?.replace("after-", "") ?? 0);
-    const hasMore = from + size < inWindow.length;
-    return {
-      entries: inWindow.slice(from, from + size),
-      has_more: hasMore,
-      // lu.ma gives one on the last page, too.
-      next_cursor: `after-${from + size}`,
-    };
+    const to = from + size;
+    // lu.ma gives a cursor on the last page, too.
+    const [has_more, next_cursor] = [to < inWindow.length, `after-${to}`];
+    return { entries: inWindow.slice(from, to), has_more, next_cursor };
   }
 }
 
@@ -183,21 +170,18 @@ export function failure(code: number, message: string): Answer {
   return status(code, { message, code: null });
 }
 
+const RATE_LIMIT = {
+  "x-ratelimit-limit": "200",
+  "x-ratelimit-remaining": "199",
+  "x-ratelimit-reset": "60",
+};
+
 /** An answer with a status; a string as HTML, anything else as JSON. */
-export function status(
-  code: number,
-  body: unknown = "",
-  headers: Record<string, string> = {},
-): Answer {
+export function status(code: number, body: unknown = "", headers: object = {}): Answer {
   return (response) => {
     const isText = typeof body === "string";
-    response.writeHead(code, {
-      "content-type": isText ? "text/html" : "application/json",
-      "x-ratelimit-limit": "200",
-      "x-ratelimit-remaining": "199",
-      "x-ratelimit-reset": "60",
-      ...headers,
-    });
+    const type = isText ? "text/html" : "application/json";
+    response.writeHead(code, { "content-type": type, ...RATE_LIMIT, ...headers });
     response.end(isText ? body : JSON.stringify(body));
   };
 }
@@ -209,8 +193,7 @@ export const reset: Answer = (_response, request) => {
 
 /** The connection is closed in the middle of the body. */
 export const cutOff: Answer = (response, request) => {
-  response.writeHead(200, { "content-type": "application/json", "content-length": "1000" });
-  response.write('{"entries": [');
+  endlessBody(response, request);
   setImmediate(() => request.socket.destroy());
 };
 
@@ -219,6 +202,6 @@ export const silence: Answer = () => undefined;
 
 /** The headers come, the body never ends. */
 export const endlessBody: Answer = (response) => {
-  response.writeHead(200, { "content-type": "application/json" });
+  response.writeHead(200, { "content-type": "application/json", "content-length": "1000" });
   response.write('{"entries": [');
 };
