@@ -5,5 +5,6 @@ declare const process: { env: Record<string, string | undefined> };
 
 /** The value, trimmed; nothing for a variable that is not set or blank. */
 export function getVariable(name: string): string | undefined {
-  return process.env[name]?.trim() || undefined;
+  const value = process.env[name]?.trim();
+  return value === "" ? undefined : value;
 }

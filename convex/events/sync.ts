@@ -63,10 +63,7 @@ export type SyncCounts = Infer<typeof syncCounts>;
  * half-written, which the next sync completes.
  */
 export const syncOrgEvents = internalAction({
-  args: {
-    orgId,
-    started: v.optional(startedSync),
-  },
+  args: { orgId, started: v.optional(startedSync) },
   returns: syncCounts,
   handler: async (ctx, { orgId, started }): Promise<SyncCounts> => {
     let sync: StartedSync | undefined = started;
