@@ -1,6 +1,6 @@
 /**
- * The tables and their indexes: the source of every stored shape. Arguments, results and types elsewhere
- * are derived from here. All times are ms since 1970, UTC. An app may add fields and indexes of its own to each table.
+ * The tables and their indexes: arguments, results and types elsewhere derive from here. All times are ms since 1970,
+ * UTC. An app may add fields and indexes of its own to each table.
  */
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
@@ -10,7 +10,7 @@ export default defineSchema({
     name: v.string(),
     slug: v.optional(v.string()),
     logoUrl: v.optional(v.string()),
-    /** The page of the calendar that can be embedded; works without a key. */
+    /** The calendar's page to embed; works without a key. */
     lumaCalendarUrl: v.optional(v.string()),
     /** The key itself, or `env:NAME` for the deployment's environment variable that holds it. */
     lumaApiKey: v.optional(v.string()),
@@ -30,14 +30,14 @@ export default defineSchema({
     role: v.union(v.literal("admin"), v.literal("member")),
   }).index("by_user", ["userId"]),
 
-  /** Of an event that two calendars manage, each organization has its own document. Written only by events/mutations.ts. */
+  /** An event of two calendars has a document for each organization. Only events/mutations.ts writes here. */
   events: defineTable({
     orgId: v.id("organizations"),
     lumaEventId: v.string(),
     title: v.string(),
     /**
      * lu.ma's Markdown, from outside: for a renderer that takes no HTML. Absent: lu.ma was not asked for it yet. Empty:
-     * lu.ma has none.
+     * lu.ma gave none.
      */
     description: v.optional(v.string()),
     startAt: v.number(),
@@ -55,7 +55,7 @@ export default defineSchema({
     /** When this document was last written. */
     syncedAt: v.number(),
   })
-    // A prefix of the next one: the plan names it.
+    // The next index would do as well; the plan names this one.
     .index("by_org", ["orgId"])
     .index("by_org_start", ["orgId", "startAt"])
     .index("by_luma_id", ["lumaEventId", "orgId"])
@@ -65,8 +65,8 @@ export default defineSchema({
     .index("by_status_over", ["status", "overAt"]),
 
   /**
-   * The syncs of each organization, one document an organization; no visitor's query reads it. Written only by
-   * events/eventSyncs.ts.
+   * The syncs of each organization, one document for each. No visitor's query reads it; only events/eventSyncs.ts
+   * writes it.
    */
   eventSyncs: defineTable({
     orgId: v.id("organizations"),
@@ -78,9 +78,9 @@ export default defineSchema({
     syncedNumber: v.optional(v.number()),
     /** Syncs up to this number write nothing more: they failed, were lost, or the key was set. */
     endedThrough: v.optional(v.number()),
-    /** lu.ma's calendar of the key; absent: not known. */
+    /** The key's calendar; absent: not known. */
     calendar: v.optional(v.object({ id: v.string(), name: v.string() })),
-    /** When the queue syncs the organization next; absent: when something makes it due. */
+    /** When the organization is due; absent: not before something makes it due. */
     dueAt: v.optional(v.number()),
     /** How many syncs in a row failed in passing. */
     failures: v.optional(v.number()),
@@ -88,7 +88,7 @@ export default defineSchema({
     .index("by_org", ["orgId"])
     .index("by_due", ["dueAt"]),
 
-  /** The state of the queue's worker, one document in all. Written only by events/queue.ts. */
+  /** The state of the queue's worker, one document in all. Only events/queue.ts writes it. */
   eventSyncQueue: defineTable({
     /** The sync that is under way, and the check that ends it if it is lost. */
     current: v.optional(
@@ -101,7 +101,7 @@ export default defineSchema({
     ),
     /** The next call of the worker, and when. */
     next: v.optional(v.object({ at: v.number(), id: v.id("_scheduled_functions") })),
-    /** No sync begins before. */
+    /** The queue begins no sync before. */
     restsUntil: v.number(),
     /** Organizations in a row that lu.ma did not serve, each with another key. */
     unserved: v.array(v.id("organizations")),

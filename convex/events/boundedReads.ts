@@ -6,10 +6,10 @@ import type { QueryCtx } from "../_generated/server";
 type Event = Doc<"events">;
 
 export const MIB = 1024 * 1024;
-/** Below Convex's 16 MiB by one document, which may be 1 MiB, and by 1 MiB more for what the app reads beside. */
+/** Convex's 16 MiB, less 1 MiB for the last document, and 1 MiB for what else the app reads. */
 const QUERY_BYTES = 14 * MIB;
 
-/** The bytes that may be read, one document after the other; the one that crosses the line is read whole. */
+/** How many bytes a query may still read. The document that crosses the line is read whole. */
 export class Budget {
   private bytes: number;
   private readonly whole: Budget | undefined;
@@ -50,7 +50,7 @@ export async function* within<Document extends Doc<TableNames>>(
   }
 }
 
-/** What an organization lists that is not over, in order of end. */
+/** An organization's `listed` events that are not over, in order of end. */
 export function queryNotOver(ctx: QueryCtx, orgId: Event["orgId"], now: number) {
   return ctx.db
     .query("events")
@@ -60,8 +60,8 @@ export function queryNotOver(ctx: QueryCtx, orgId: Event["orgId"], now: number) 
 }
 
 /**
- * The events of several sources, each in order of end, in order of end. Reads one event ahead in each source, and no
- * more; one source after the other, so that a budget which they share is never exceeded by more than one document.
+ * Merges the events of several sources, each in order of end. Reads only one event ahead in each source, one source
+ * after the other, so that they exceed a budget which they share by one document at most.
  */
 export async function* mergeByEnd(sources: AsyncIterable<Event>[]): AsyncGenerator<Event> {
   const heads: { event: Event; reader: AsyncIterator<Event> }[] = [];

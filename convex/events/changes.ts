@@ -1,4 +1,4 @@
-/** What a sync has to do: a calendar's listing against what is stored. */
+/** Compares a calendar's listing with what is stored: what a sync has to do. */
 import { compareValues } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
@@ -24,15 +24,15 @@ export function isSameEvent(
 export type Changes = {
   /** How many events are stored as lu.ma lists them. */
   unchanged: number;
-  /** Listed events that are not, and stored ones that are to be hidden. */
+  /** Listed events that are new or differ, and stored ones to hide. */
   toWrite: MirroredEvent[];
   /** Stored events to ask lu.ma for, because the listing lacks them. */
   lacking: ComparedEvent[];
-  /** Events to ask for their descriptions. */
+  /** Events whose descriptions to ask for. */
   candidates: Candidate[];
 };
 
-/** Reads page by page what is stored and was not over before the window, and keeps little of it. */
+/** Reads, page by page, the stored events that were not over before the window, and keeps little of them. */
 export async function compareWithStored(
   ctx: ActionCtx,
   orgId: OrgId,
@@ -59,12 +59,12 @@ export async function compareWithStored(
         candidates.push({ ...listed, description: event.description });
       } else if (!isPublic.has(lumaEventId)) lacking.push(event);
       else if (isPublic.get(lumaEventId)) candidates.push(event);
-      // What cannot be read may be anything but public.
+      // An entry that cannot be read and does not say public may be private by now.
       else if (event.status === "listed") {
         hidden.push({ ...pick(mirroredEvent, event), status: "unlisted" });
       }
     }
-    // Page by page, so that no more is kept than one sync asks for.
+    // Page by page, to keep no more than one sync asks for.
     candidates = selectCandidates(candidates, now);
     lacking = selectLacking(lacking, window, now);
     if (stored.isDone) break;

@@ -1,6 +1,6 @@
 /**
- * The last step of a sync: asks lu.ma for the descriptions of some events, one by one, because its lists have none since
- * July 2026, and writes those that differ. It never fails a sync.
+ * The last step of a sync: asks lu.ma for the descriptions of some events, one by one, because its lists have none
+ * since July 2026, and writes those that differ. It never fails a sync.
  */
 import { ConvexError } from "convex/values";
 import { internal } from "../_generated/api";
@@ -12,7 +12,7 @@ import type { EventReader } from "./lumaClient";
 import { writeSlowly } from "./slowWrites";
 import type { EventDescription } from "./validators";
 
-/** A sync: a key has 200 requests a minute for all who use it. */
+/** In one sync: a key has 200 requests a minute for all who use it. */
 const MAX_ASKED_FOR = 100;
 
 /** An event whose description may be asked for: stored, or about to be. */
@@ -22,8 +22,8 @@ export type Candidate = Pick<Doc<"events">, "lumaEventId" | "startAt" | "endAt" 
 };
 
 /**
- * What one sync asks for, of events that are listed and have not ended: first what was not asked for yet, then the
- * others, the soonest first.
+ * What one sync asks for, of events that are `listed` and not over: first what was not asked for yet, then the others,
+ * the soonest first.
  */
 export function selectCandidates(candidates: Candidate[], now: number): Candidate[] {
   const wasAskedFor = ({ description }: Candidate) => Number(description !== undefined);
@@ -34,9 +34,8 @@ export function selectCandidates(candidates: Candidate[], now: number): Candidat
 }
 
 /**
- * How many descriptions were new, changed or cleared, and a sentence for the log.
- *
  * @param until when to give up writing, ms since 1970.
+ * @returns how many descriptions were new, changed or cleared, and a sentence for the log.
  */
 export async function syncDescriptions(
   ctx: ActionCtx,
@@ -51,7 +50,7 @@ export async function syncDescriptions(
     for (const { lumaEventId, description: stored } of candidates) {
       await reader.pause();
       askedFor += 1;
-      // Whatever comes of it, it counts as asked for, or it would keep those waiting that never were.
+      // Whatever the answer, this event counts as asked for, or it would keep the others waiting in every sync.
       let description: string | undefined;
       try {
         const answer = await reader.fetchEvent(lumaEventId, "description");

@@ -1,7 +1,7 @@
 /**
- * The syncs of each organization: which one may write, and when the next one is due. Writes the table `eventSyncs`. Of
- * each organization, the sync that began last is the only one that writes: it gets a number when it begins, and every
- * transaction that writes for it asks here whether it still may.
+ * The syncs of each organization: which one may write, and when the next one is due. Writes the table `eventSyncs`.
+ * Only the sync that began last writes for its organization: it gets a number when it begins, and every transaction
+ * that writes for it asks here whether it still may.
  */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
@@ -11,9 +11,9 @@ import { getOrg, getOrgName, orgId, patchOrg, requireOrg, type Org, type OrgId }
 import { hasLumaKey } from "../orgs/lumaKey";
 import type { SyncFailure } from "./failure";
 
-/** When an organization is due again of whose sync nobody hears. */
+/** When an organization is due again if nobody hears of its sync. */
 const COMES_BACK_AFTER_MS = milliseconds({ minutes: 30 });
-/** From the end of a sync that failed in passing, for the first time and on; then it waits for the next morning. */
+/** From a failure in passing to the next try, for the first to the fifth in a row; then the morning's run is next. */
 const RETRY_AFTER_MS = [0.5, 1, 2, 4, 8].map((hours) => milliseconds({ hours }));
 
 /** A calendar of lu.ma's. */
@@ -63,21 +63,21 @@ export async function leaveQueue(ctx: MutationCtx, orgId: OrgId): Promise<void> 
   await patchSync(ctx, orgId, () => NOT_DUE);
 }
 
-/** For a key that was set: ends the sync that is running with the old one, and forgets what was known of that. */
+/** For a key that was set or cleared: ends the sync that is running, and forgets what was known of the old key. */
 export async function forgetKey(ctx: MutationCtx, orgId: OrgId, isSameKey: boolean): Promise<void> {
   await patchSync(ctx, orgId, ({ lastNumber, syncedNumber }) => ({
     endedThrough: lastNumber,
     calendar: undefined,
-    // Of another calendar, all events are new, and none is news.
+    // All events of another calendar are new: its first sync notifies nobody.
     syncedNumber: isSameKey ? syncedNumber : undefined,
   }));
 }
 
 /**
- * The organization, for the sync with this number; without one, for whoever writes.
+ * The organization, if the sync with this number may still write; without a number, anyone may.
  *
- * @throws ConvexError when there is no such organization or, with SyncFailure, "overtaken" or "ended", when the sync may
- * not write any more.
+ * @throws ConvexError when there is no such organization or, with SyncFailure, `ended` or `overtaken`, when the sync
+ * may no longer write.
  */
 export async function requireSync(ctx: QueryCtx, orgId: OrgId, syncNumber?: number): Promise<Org> {
   if (syncNumber === undefined) return await requireOrg(ctx, orgId);
@@ -105,7 +105,7 @@ export function orgWasDeleted(orgId: OrgId): ConvexError<SyncFailure> {
 /**
  * Notes that a sync succeeded: its organization leaves the queue, unless something else made it due meanwhile.
  *
- * @returns lu.ma's calendar of the key, where it is known.
+ * @returns the key's calendar, where it is known.
  */
 export async function noteSuccess(ctx: MutationCtx, orgId: OrgId, syncNumber: number) {
   const sync = await patchSync(ctx, orgId, (sync) => ({
@@ -129,9 +129,9 @@ export const recordCalendar = internalMutation({
 
 /**
  * Ends a sync that failed: it writes nothing more, `eventsSyncError` says why, and its organization is due again if the
- * failure may pass. Changes nothing for a sync that succeeded, has ended or was overtaken.
+ * failure may pass. One that had succeeded only stops writing; one that had ended or was overtaken stays as it is.
  *
- * @returns how the sync stands: what holds in place of `failure`, `null` for one that succeeded.
+ * @returns why the sync ended: `failure`, or what had ended it before; `null` if it had succeeded.
  */
 export async function noteFailure(
   ctx: MutationCtx,
@@ -151,7 +151,7 @@ export async function noteFailure(
   } catch (error) {
     if (!(error instanceof ConvexError)) throw error;
     const data = error.data as SyncFailure;
-    // It ended by this very report, whose answer was lost.
+    // This very report ended it, and its answer was lost.
     const said = (await getOrg(ctx, orgId))?.eventsSyncError;
     return data.kind === "ended" && said === failure.message ? failure : data;
   }
@@ -161,7 +161,7 @@ export async function noteFailure(
     ...(wasMadeDue(sync) ? {} : toRetry(sync, failure)),
   });
   const reason = failure.message;
-  // A failure that lasts is not written every day: that would re-run every query that reads the organization.
+  // To write the same reason every day would re-run every query that reads the organization.
   if (org.eventsSyncError !== reason) await patchOrg(ctx, orgId, { eventsSyncError: reason });
   return failure;
 }
@@ -171,12 +171,12 @@ function toRetry({ failures = 0 }: Sync, { kind }: SyncFailure) {
   return afterMs === undefined ? NOT_DUE : { dueAt: Date.now() + afterMs, failures: failures + 1 };
 }
 
-/** Whether something else than its last sync made an organization due. */
+/** Whether something other than its last sync made an organization due. */
 function wasMadeDue({ startedAt, dueAt }: Sync): boolean {
   return dueAt !== undefined && dueAt !== (startedAt ?? 0) + COMES_BACK_AFTER_MS;
 }
 
-/** Organizations that are due, or will be by `until` (ms since 1970), in the order in which they become due. */
+/** Organizations that are due, or will be by `until` (ms since 1970), the earliest first. */
 export async function getDue(ctx: QueryCtx, until: number, limit: number): Promise<DueSync[]> {
   const due = await ctx.db
     .query("eventSyncs")
@@ -211,7 +211,7 @@ async function patchSync(
 async function getOrCreateSync(ctx: MutationCtx, orgId: OrgId): Promise<Sync> {
   const stored = await getSync(ctx, orgId);
   if (stored !== null) return stored;
-  // Numbers begin where none was before that deleteOrgEvents forgot; from there on they are counted.
+  // Above every number that deleteOrgEvents may have forgotten; startSync counts on from here.
   const sync = { orgId, lastNumber: Date.now() + Math.random() };
   return { ...sync, _id: await ctx.db.insert("eventSyncs", sync) };
 }

@@ -19,14 +19,14 @@ type Consequences = {
   advice: Advice;
   /** lu.ma served nothing: when five organizations in a row meet this, the queue rests. */
   isOutage?: true;
-  /** The documented address of the list is gone for good: the older one is asked. */
+  /** The documented address of the list is gone for good: the sync asks the older one. */
   asksOlder?: true;
   /**
-   * What it says of an event that lu.ma was asked for: that it is gone, or nothing. Without either, it concerns all
+   * What it says of a single event that lu.ma was asked for: that it is gone, or nothing. Absent: it concerns all
    * events, and asking ends.
    */
   ofOneEvent?: "gone" | "nothing";
-  /** It says nothing of lu.ma: not that it serves, nor that it does not. Another address would change nothing. */
+  /** It does not say whether lu.ma serves; another address would change nothing. */
   isOurs?: true;
 };
 
@@ -111,10 +111,10 @@ export class SyncError extends Error {
   }
 }
 
-/** What became of a sync that failed: the data of the module's own ConvexErrors in a sync. */
+/** Why a sync failed: the data of the module's own ConvexErrors in a sync. */
 export const syncFailure = v.object({
   message: v.string(),
-  /** As of causes; or `ended` by a change of the key or of the organization, or `overtaken` by a later sync. */
+  /** As in CAUSES; or `ended` by a change of the key or organization, or as lost; or `overtaken` by a later sync. */
   kind: v.union(
     v.literal("passing"),
     v.literal("lasting"),
@@ -125,10 +125,10 @@ export const syncFailure = v.object({
 });
 export type SyncFailure = Infer<typeof syncFailure>;
 
-/** @param org as far as it is known: Convex is quoted only without the key. */
+/** @param org `null` when it is not known: then Convex is not quoted, because it might quote the key. */
 export function toFailure(error: unknown, orgId: OrgId, org: Org | null): SyncFailure {
   const data = error instanceof ConvexError ? (error.data as SyncFailure | string) : undefined;
-  // Errors that are not a sync's own have their sentence for data: no such organization, no key.
+  // The data of an error that is not a sync's own is its sentence: no such organization, no key.
   if (typeof data === "string") return { message: data, kind: "lasting" };
   if (data?.kind !== undefined) return data;
   const cause =
@@ -147,7 +147,7 @@ function describeFailure(error: SyncError, orgId: OrgId, org: Org | null): SyncF
     .map((one) => (typeof one.advice === "string" ? one.advice : one.advice(place)));
   const isLumas = met.some((one) => !one.isOurs);
   if (isLumas && getVariable(LIST_VARIABLE)) advice.push(WRONG_ADDRESS);
-  // Without an organization, no sync had begun that could be due again.
+  // Without an organization, perhaps no sync had begun that could be due again.
   if (kind === "passing" && org !== null) advice.push("It is synced again by itself.");
   const what = `Organization "${org === null ? orgId : getOrgName(org)}" was not synced: ${error.message}.`;
   return {

@@ -1,6 +1,6 @@
 /**
- * Asks lu.ma for the stored events that its list lacks. The list is a rumour, which may be wrong for a minute; what
- * lu.ma says of an event itself is its word.
+ * Asks lu.ma for the stored events that its list lacks. The list may be wrong for a minute; what lu.ma says of a single
+ * event counts.
  */
 import type { Id } from "../_generated/dataModel";
 import { SyncError } from "./failure";
@@ -8,12 +8,12 @@ import type { EventReader } from "./lumaClient";
 import type { ComparedEvent, UpsertedEvent } from "./validators";
 import type { Window } from "./window";
 
-/** A sync: a key has 200 requests a minute for all who use it. */
+/** In one sync: a key has 200 requests a minute for all who use it. */
 const MAX_CHECKED = 100;
 
 /**
- * Those that visitors see and that start in the window, and those that are not over and start outside of it, where no
- * list says that they were hidden. First those that are not over, the soonest first.
+ * What one sync checks: `listed` events that start in the window, and all that are not over and start outside of it,
+ * where the list does not reach. First those that are not over, the soonest first.
  */
 export function selectLacking(
   lacking: ComparedEvent[],
@@ -39,7 +39,7 @@ export type Checked = {
   failure?: SyncError;
 };
 
-/** Events of which lu.ma says nothing that can be used are in neither list. */
+/** An event of which lu.ma says nothing that can be used is neither found nor gone. */
 export async function checkLacking(
   reader: EventReader,
   lacking: ComparedEvent[],

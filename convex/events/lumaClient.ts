@@ -1,5 +1,5 @@
 /**
- * Reads from lu.ma: a calendar's whole listing, or one event, or a SyncError. Nothing that went wrong looks like an
+ * Reads from lu.ma: a calendar's whole listing, one event, or the key's calendar. Nothing that goes wrong looks like an
  * empty calendar. lu.ma's own names and formats stay behind this file. No database.
  */
 import type { LumaKey } from "../orgs/lumaKey";
@@ -16,7 +16,7 @@ import { lumaPage, readCalendar, readEntry } from "./luma/wire";
 import { quote } from "./text";
 import type { MirroredEvent } from "./validators";
 
-/** What is asked for; the server caps it at a number that it does not tell. */
+/** What a sync asks for; lu.ma caps it at a number that it does not tell. */
 const PAGE_SIZE = 100;
 /** 20,000 events in four months is no calendar: something turns in circles. */
 const MAX_PAGES = 200;
@@ -32,7 +32,6 @@ export type LumaListing = {
   /** By lu.ma id: the same id twice is one event, as it was listed last. */
   listed: Map<string, MirroredEvent>;
   invalid: InvalidEntry[];
-  /** Where it came from. */
   address: LumaAddress;
 };
 
@@ -56,7 +55,7 @@ type ListingRequest = {
 /**
  * Every event that the key's calendar manages and that starts between `after` and `before`, whatever its visibility.
  *
- * @throws SyncError without the key.
+ * @throws SyncError, which never holds the key.
  */
 export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
   const first = await fetchFirstPage(request);
@@ -119,7 +118,7 @@ async function fetchPage(
     json = await requestJson({ url, key, deadline, label, patience: PATIENT });
   } catch (error) {
     if (!(error instanceof SyncError) || cursor === undefined) throw error;
-    // What refuses a later page, but not the first one, is most likely a cursor that has expired.
+    // If lu.ma refuses a later page, but not the first one, the cursor has most likely expired.
     const isExpired = error.causes.some((cause) => EXPIRED_ON_LATER_PAGE.includes(cause));
     throw isExpired ? new SyncError(error.message, "expired") : error;
   }
@@ -156,7 +155,7 @@ export class EventReader {
   }
 
   /**
-   * Asks once, for a description, which can wait until the next sync; asks as often as for a page to check whether an
+   * Asks once for a description, which can wait until the next sync, but as often as for a page to check whether an
    * event is gone.
    *
    * @throws SyncError when it is of no use to ask for others now.
@@ -184,7 +183,7 @@ export class EventReader {
     };
   }
 
-  /** The calendar that the key belongs to, asked for once; `null` when lu.ma does not say. Never throws. */
+  /** Asks once for the key's calendar; `null` when lu.ma does not say. Throws no SyncError. */
   async fetchCalendar(): Promise<{ id: string; name: string } | null> {
     const { key, address, deadline } = this.request;
     if (address.calendar === null) return null;

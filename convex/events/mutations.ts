@@ -1,4 +1,4 @@
-/** All writes to the mirror: events, and what an organization remembers of its last sync. */
+/** All writes to the table `events`, and the stamp of a successful sync on its organization. */
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
@@ -12,16 +12,16 @@ import { eventDescription, pick, upsertCounts, upsertedEvent } from "./validator
 import { Budget, within } from "./boundedReads";
 
 /**
- * The number of the sync that writes, from eventSyncs.ts. With it, nothing is written once that sync is ended or overtaken
- * (ConvexError with SyncFailure), and no more than 1 MiB of documents: `written` says how far it came. Without it, the
- * mutation writes everything, whatever sync is running.
+ * The number of the sync that writes, from eventSyncs.ts. With it, the mutation writes nothing once that sync is ended
+ * or overtaken (ConvexError with SyncFailure), and no more than 1 MiB of documents: `written` says how far it came.
+ * Without it, the mutation writes everything, whatever sync is running.
  */
 const syncNumber = v.optional(v.number());
 
 /**
  * Writes the organization's events that differ from what is stored, looked up by their lu.ma ids: inserts new ones,
- * updates changed ones (a field that lu.ma cleared is cleared here too), and leaves the others untouched. Descriptions
- * and the app's own fields stay. Without a sync, the caller keeps within Convex's limits.
+ * updates changed ones (a field that lu.ma cleared is cleared here too), and leaves the others untouched. A description
+ * that is not given and the app's own fields stay. Without a sync, the caller keeps within Convex's limits.
  *
  * @throws ConvexError when there is no such organization.
  */
@@ -40,7 +40,7 @@ export const upsertEvents = internalMutation({
         counts.unchanged += 1;
         continue;
       }
-      // What lu.ma cleared is missing in a mutation's arguments, and has to be named to be cleared here too.
+      // A mutation's arguments lack what lu.ma cleared: `pick` names it, which clears it here too.
       const mirrored = pick(upsertedEvent, { ...event, description });
       const overAt = event.endAt ?? event.startAt;
       const fields = { ...mirrored, orgId, overAt, syncedAt: Date.now() };
@@ -59,7 +59,7 @@ export const upsertEvents = internalMutation({
   },
 });
 
-/** As a plain error, which a sync takes for what it is: a write that was refused. */
+/** Throws a plain error even for a ConvexError of the app's: a sync takes it for a refused write. */
 async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPublished>[1]) {
   try {
     await onEventsPublished(ctx, published);
@@ -69,8 +69,8 @@ async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPu
 }
 
 /**
- * Marks events that lu.ma no longer lists as removed, and counts them. They stay in the table: one that comes
- * back is the same document again.
+ * Marks as removed the events that are gone from lu.ma, and counts them. They stay in the table: one that comes back is
+ * the same document again.
  *
  * @throws ConvexError when there is no such organization.
  */
@@ -96,7 +96,8 @@ export const markEventsRemoved = internalMutation({
 
 /**
  * Writes descriptions that differ from what is stored, and counts those that were new, changed or cleared. Leaves alone
- * what is not the organization's, or no longer listed. One that could not be fetched stays, or is empty from now on.
+ * what is not the organization's, or no longer listed. Where none could be fetched, the stored one stays, and
+ * an absent one becomes empty.
  *
  * @throws ConvexError when there is no such organization.
  */
@@ -130,10 +131,10 @@ async function findEvent(ctx: QueryCtx, orgId: OrgId, lumaEventId: string) {
 }
 
 /**
- * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error; the sync has
- * succeeded, whatever becomes of its action.
+ * Stamps an organization as synced by a sync that began at `timestamp` (ms), and clears its last error. The sync has
+ * then succeeded, whatever becomes of its action.
  *
- * @returns lu.ma's calendar of the key, where it is known.
+ * @returns the key's calendar, where it is known.
  * @throws ConvexError when there is no such organization.
  */
 export const updateOrgSyncTimestamp = internalMutation({
@@ -147,7 +148,7 @@ export const updateOrgSyncTimestamp = internalMutation({
   },
 });
 
-/** What one batch deletes at most, beside 1 MiB. */
+/** One batch deletes at most so many events, and at most 1 MiB. */
 const MAX_DELETED = 500;
 const PAUSE_MS = 1_000;
 

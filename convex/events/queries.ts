@@ -8,8 +8,8 @@ import { readOrgPage } from "./views/orgPage";
 import { dashboard, orgPage } from "./views/shown";
 import { comparedEvent, pick } from "./validators";
 
-// Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB); an app may keep much more on
-// a document than this module does.
+// Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB): an app may keep much more
+// on a document than this module does.
 const PAGE_EVENTS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
@@ -29,10 +29,10 @@ export const getOrgEvents = query({
 });
 
 /**
- * A signed-in member's dashboard: events that are on, and that start in the next 30 days; the first 50 to end a list,
- * in order of start. Those of the member's organizations (at most 50 memberships are considered) and, for discovery,
- * those of all others (looked for among the 400 that end first). Nobody signed in: both lists are empty. Lists get
- * shorter rather than fail when the documents are so large that they come near Convex's limits.
+ * A signed-in member's dashboard: events that are on, or start in the next 30 days. One list has those of the member's
+ * organizations (of at most 50 memberships), the other, for discovery, those of all others (among the 400 that end
+ * first); each has the first 50 to end, in order of start. Nobody signed in: both are empty. Lists get shorter rather
+ * than fail when the documents are so large that they come near Convex's limits.
  *
  * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
  */
@@ -60,7 +60,7 @@ export const getOrgsWithLumaConfig = internalQuery({
   },
 });
 
-/** A page of an organization's stored events that were over at `overAfter` (ms) or later, removed ones included. */
+/** A page of an organization's stored events with an `overAt` of `overAfter` (ms) or later, removed ones included. */
 export const getStoredEvents = internalQuery({
   args: { orgId, overAfter: v.number(), cursor: v.union(v.string(), v.null()) },
   returns: v.object({

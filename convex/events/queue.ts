@@ -1,6 +1,6 @@
 /**
- * The queue's worker: syncs the organizations that are due, the earliest first, strictly one after another. Its state is
- * the one document of `eventSyncQueue`, which only this file writes; who is due stands in `eventSyncs`.
+ * The queue's worker: syncs the organizations that are due, the earliest first, strictly one after another. Its state
+ * is the one document of `eventSyncQueue`, which only this file writes; who is due stands in `eventSyncs`.
  */
 import { milliseconds } from "date-fns";
 import { v } from "convex/values";
@@ -26,7 +26,7 @@ import { toLogLine } from "./text";
 
 /** From the end of one sync to the start of the next. */
 const ORG_PAUSE_MS = milliseconds({ seconds: 1 });
-/** When a sync that was not reported is lost. It stops writing after 7 minutes 30, and its action then ends. */
+/** When a sync that nobody reported is lost. It stops writing after 7 minutes 30, and its action then ends. */
 const LOST_AFTER_MS = milliseconds({ minutes: 12 });
 /** So many organizations in a row that lu.ma did not serve, each with another key, are an outage: the queue rests. */
 const OUTAGE_ORGS = 5;
@@ -46,7 +46,7 @@ export const takeNext = internalMutation({
   args: {},
   returns: v.null(),
   handler: async (ctx) => {
-    // What was scheduled next is this call, and may look as if it were still to come.
+    // `next` is this call, which may still look pending.
     const queue: Queue = { ...(await getQueue(ctx)), next: undefined };
     const [first] = await getDue(ctx, Infinity, 1);
     const isTime = first !== undefined && Math.max(first.dueAt, queue.restsUntil) <= Date.now();
@@ -68,7 +68,7 @@ async function take(ctx: MutationCtx, orgId: OrgId): Promise<Queue["current"]> {
 }
 
 /**
- * Begins a sync by hand, which does not wait for its turn: from now on no sync of the organization that began earlier
+ * Begins a sync by hand, which does not wait for the queue: from now on no sync of the organization that began earlier
  * writes anything more.
  *
  * @throws ConvexError when there is no such organization, or it has no key.
@@ -115,7 +115,7 @@ export const endLostSync = internalMutation({
   },
 });
 
-/** Goes on after a sync, which failed or, with `null`, succeeded. A check that ends one must not cancel itself. */
+/** Goes on after a sync, which succeeded if `outcome` is `null`. A check that ends one must not cancel itself. */
 async function goOn(
   ctx: MutationCtx,
   { orgId, syncNumber }: NumberedSync,
@@ -124,7 +124,7 @@ async function goOn(
 ): Promise<void> {
   const queue = await getQueue(ctx);
   const { current } = queue;
-  // Only the sync that is under way can end. For one by hand, the queue was woken when it began.
+  // Only the end of the sync under way moves the queue on. A sync by hand woke the queue when it began.
   if (current?.orgId !== orgId || current.syncNumber !== syncNumber) return;
   if (!isCheck) await cancelIfPending(ctx, current.checkId);
   const hasFailed = outcome?.kind === "passing" || outcome?.kind === "lasting";
@@ -155,7 +155,7 @@ async function getUnserved(
   outcome: SyncFailure | null,
 ): Promise<OrgId[]> {
   if (outcome === null || outcome.isOutage === false) return [];
-  // Of lu.ma, a sync that was lost, ended or overtaken says nothing.
+  // A sync that failed on our side, or was lost, ended or overtaken, says nothing of lu.ma.
   if (outcome.isOutage === undefined) return unserved;
   const byKey = new Map<string | undefined, OrgId>();
   for (const id of [...unserved, orgId]) {
@@ -174,7 +174,7 @@ async function scheduleAndSave(ctx: MutationCtx, queue: Queue): Promise<void> {
   else await ctx.db.replace("eventSyncQueue", queue._id, changed);
 }
 
-/** With the check that ends the sync if it is lost, scheduled anew for its old time if it was cancelled. */
+/** Adds the check that ends the sync if it is lost; schedules it anew, for its old time, if it was cancelled. */
 async function withCheck(
   ctx: MutationCtx,
   current: NumberedSync & { lostAt: number; checkId?: ScheduledId },

@@ -1,4 +1,4 @@
-/** Functions that were scheduled: whether they are still to come, and that they do not. */
+/** Scheduled functions: says whether they are still to come, and cancels them. */
 import type { Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 

@@ -1,4 +1,4 @@
-/** Writes slowly: a mutation writes 1 MiB at most, and the next one waits for as long as that takes at 1 MiB a second. */
+/** Writes slowly: a mutation writes 1 MiB at most, and the next one waits as long as that takes at 1 MiB a second. */
 import { getConvexSize, getDocumentSize, v, type Infer, type Value } from "convex/values";
 import { repeated, sleep } from "./convexCalls";
 import { SyncError } from "./failure";
@@ -7,7 +7,7 @@ import { SyncError } from "./failure";
 const WRITE_BYTES_PER_SECOND = 1024 * 1024;
 /** So that no second sees much more than 2 MiB: a mutation just before it, and one in it. */
 export const MAX_WRITE_BYTES = WRITE_BYTES_PER_SECOND;
-/** Far inside Convex's limits, and as many as are asked for on a page of lu.ma's. */
+/** Far inside Convex's limits, and as many as a sync asks for on a page of lu.ma's list. */
 const MAX_BATCH_ITEMS = 100;
 /** Of a mutation's arguments, which are sent again for what did not fit. */
 const MAX_BATCH_BYTES = 256 * 1024;
@@ -26,7 +26,7 @@ export class WriteBudget {
     this.maxBytes = syncNumber === undefined ? Infinity : MAX_WRITE_BYTES;
   }
 
-  /** Whether a document may still be written; if so, it counts, as it was read or as it will be, whichever is larger. */
+  /** Whether a document may still be written. If so, counts it as it was or as it will be, whichever is larger. */
   spend(...states: Parameters<typeof getDocumentSize>[0][]): boolean {
     const bytes = Math.max(...states.map((state) => getDocumentSize(state)));
     if (this.bytes > 0 && this.bytes + bytes > this.maxBytes) return false;

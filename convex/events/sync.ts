@@ -1,4 +1,4 @@
-/** One organization's sync, from its first step to its last; and the morning's run, which makes all of them due. */
+/** One organization's sync, from first step to last, and the morning's run, which makes all organizations due. */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
@@ -26,15 +26,15 @@ import { listSome, toLogLine } from "./text";
 import { upsertCounts, type UpsertedEvent } from "./validators";
 import { toWindow } from "./window";
 
-// A sync's time, from when it began: Convex allows an action 30 minutes, and the queue waits for 12.
+// From the start of a sync: Convex allows an action 30 minutes, and the queue waits for 12.
 
-/** lu.ma is asked until then, waits included. */
+/** A sync asks lu.ma until then, waits included. */
 const FETCH_MS = milliseconds({ minutes: 7 });
-/** Events are written until then. */
+/** A sync writes events until then. */
 const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 
 const syncCounts = v.object({
-  /** Distinct valid events in lu.ma's listing. */
+  /** Distinct valid events in the listing. */
   fetched: v.number(),
   ...upsertCounts.fields,
   removed: v.number(),
@@ -47,20 +47,20 @@ export type SyncCounts = Infer<typeof syncCounts>;
 
 /**
  * Mirrors one organization's lu.ma events that start from 30 days before its last successful sync to 90 days ahead. The
- * listing is fetched completely before anything is written. Then the sync writes what differs, asks lu.ma for stored
- * events that the listing lacks, marks those as removed that are gone, stamps the organization, and asks lu.ma for the
+ * sync fetches the whole listing before it writes anything. Then it writes what differs, asks lu.ma for stored events
+ * that the listing lacks, marks as removed those that are gone, stamps the organization, and asks lu.ma for the
  * descriptions of at most 100 events to come. Run it from the Convex dashboard, or with
  * `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
  * A sync that begins while another of the same organization is running takes over: the earlier one writes nothing more.
- * One that fails in passing is tried again by the queue.
+ * The queue tries again what fails in passing.
  *
- * @param started the sync that the queue began; without it, one is begun.
- * @throws ConvexError with `{ message, kind }`: a sentence for the administrator, which `eventsSyncError` of the
- * organization then holds too, and whether the failure is `passing` (lu.ma or Convex did not do it this time), `lasting`
- * (a person must mend it), or the sync was `ended` by a change of the key or `overtaken` by a later sync before it could
- * stamp the organization. When lu.ma gave no complete listing, no event is changed; what Convex refused may leave events
- * half-written, which the next sync completes.
+ * @param started the sync that the queue began; without it, the action begins one.
+ * @throws ConvexError with `{ message, kind }`. `message` is a sentence for the administrator. If `kind` is `passing`
+ * (lu.ma or Convex did not do it this time) or `lasting` (a person must mend it), the organization's `eventsSyncError`
+ * holds it too; otherwise the sync was `ended` by a change of the key or `overtaken` by a later sync before it could
+ * stamp the organization. Without a complete listing, no event changes; if Convex refuses a write, only some events may
+ * be written, and the next sync completes them.
  */
 export const syncOrgEvents = internalAction({
   args: { orgId, started: v.optional(startedSync) },
@@ -92,7 +92,7 @@ export const syncOrgEvents = internalAction({
   },
 });
 
-/** Never throws: what could not be reported is noticed as lost. */
+/** Never throws: the queue notices as lost what could not be reported. */
 async function reportEnd(
   ctx: ActionCtx,
   orgId: OrgId,
@@ -170,7 +170,7 @@ async function syncOrg(
   return { counts, notes };
 }
 
-/** Which calendar the key belongs to: asked for until it is known. It fails no sync. */
+/** The key's calendar, for which each sync asks until it is known. It fails no sync. */
 async function findCalendar(
   ctx: ActionCtx,
   sync: NumberedSync,
@@ -192,8 +192,8 @@ function getLumaKey(org: Org): LumaKey {
 }
 
 /**
- * Makes every organization that has a lu.ma key due now, for the queue to sync them one after another, 1 s apart. Run
- * daily by the cron, or from the Convex dashboard, with `{}`. It goes on by itself, page by page, with a cursor.
+ * Makes every organization that has a lu.ma key due now, for the queue to sync them one after another, 1 s apart. The
+ * cron runs it daily; run it from the Convex dashboard with `{}`. It goes on by itself, page by page, with a cursor.
  *
  * @returns how many of the organizations that it looked at are due, and whether those were all.
  */

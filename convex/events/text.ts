@@ -32,7 +32,7 @@ export function withoutKey(text: string, apiKey: string): string {
   return spellings.reduce((rest, spelling) => rest.split(spelling).join("[API key]"), text);
 }
 
-/** The http(s) URL that the text is, or nothing. */
+/** The text, trimmed, if it is an http(s) URL. */
 export function toHttpUrl(text: string | undefined): string | undefined {
   const url = toWellFormed(text?.trim() ?? "");
   if (url.length > MAX_URL_UNITS || !/^https?:\/\//i.test(url)) return undefined;

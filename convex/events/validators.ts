@@ -4,7 +4,7 @@ import schema from "../schema";
 
 const storedEvent = schema.tables["events"].validator;
 
-/** What is mirrored of lu.ma's listing, but for the status: that is not for lu.ma alone to say. */
+/** What a sync mirrors of an entry, except the status: lu.ma alone does not decide that. */
 const mirrored = storedEvent.pick(
   "lumaEventId",
   "title",

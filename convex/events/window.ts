@@ -3,14 +3,14 @@ import { milliseconds } from "date-fns";
 
 const WINDOW_BACK_MS = milliseconds({ days: 30 });
 const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
-/** After a longer pause, what is older is no longer watched. */
+/** No window begins earlier, however long ago the last successful sync was. */
 const MAX_WINDOW_BACK_MS = milliseconds({ days: 365 });
 
 /** Of the events' start, ms since 1970, UTC. */
 export type Window = { after: number; before: number };
 
 /**
- * From 30 days before the last successful sync began, so that what was hidden in a pause is noticed, to 90 days ahead.
+ * From 30 days before the last successful sync began, so that the sync notices what was hidden since, to 90 days ahead.
  *
  * @param lastSynced absent: never. One in the future counts as now.
  */

@@ -24,7 +24,7 @@ export function getOrgName(org: Org): string {
   return toLogItem(org.name);
 }
 
-/** What visitors are shown of an organization beside its events: the fields that your pages need of it, none secret. */
+/** What visitors see of an organization beside its events: the fields that your pages need of it, none secret. */
 export const shownOrg = v.object({
   _id: orgId,
   name: v.string(),
@@ -34,7 +34,7 @@ export const shownOrg = v.object({
 export type ShownOrg = Infer<typeof shownOrg>;
 
 /**
- * Fills in `shownOrg`. Called once for each organization of a dashboard, within its query. A logo in Convex's storage:
+ * Fills in `shownOrg`. A dashboard's query calls it once for each organization. A logo in Convex's storage:
  * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
  */
 export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg> {
@@ -85,18 +85,18 @@ export type OwnMembership = { orgId: OrgId; role: "admin" | "member" };
 type GetOwnMemberships = (ctx: QueryCtx, budget?: Budget) => Promise<OwnMembership[] | null>;
 
 /**
- * The organizations that the signed-in person belongs to, at most 50; `null` for nobody. In `orgMemberships`, a `userId`
- * is the identity's subject or, where this deployment issued the token, the part of it before a `|`: Convex Auth has
- * `userId|sessionId` there.
+ * The organizations that the signed-in person belongs to, at most 50; `null` for nobody. In `orgMemberships`, a
+ * `userId` is the identity's subject or, where this deployment issued the token, the part of it before a `|`: Convex
+ * Auth has `userId|sessionId` there.
  *
- * @param budget what may be read of large membership documents, by a query that reads more than them. Yours are small?
- * Leave it out.
+ * @param budget how much a query that reads more than memberships may read of them. Your documents are small? Leave it
+ * out.
  */
 export const getOwnMemberships: GetOwnMemberships = async (ctx, budget = new Budget()) => {
   const identity = await ctx.auth.getUserIdentity();
   if (identity === null) return null;
   const { subject, issuer } = identity;
-  // Of another issuer's subjects, nobody knows what the part before a "|" says.
+  // Nobody knows what the part before a "|" says in another issuer's subject.
   const isOwn = issuer === getVariable("CONVEX_SITE_URL");
   const userId = (isOwn && subject.split("|")[0]) || subject;
   const memberships = ctx.db
@@ -115,10 +115,10 @@ type OnEventsPublished = (
 ) => Promise<void>;
 
 /**
- * Called when events that are not over become visible to visitors, in the transaction that writes them: new ones, and
- * ones that were hidden or removed before. Not before the first sync with a new key has succeeded, so that connecting a
- * calendar notifies nobody. A sync gives at most 100 events a call. For notifications and feeds: what is scheduled here
- * runs once, if the events are written. If it throws, they are not: the sync tries again, and its error names this
- * function.
+ * For notifications and feeds. The module calls it when events that are not over become visible to visitors, in the
+ * transaction that writes them: new ones, and ones that were hidden or removed before. It does not call it before the
+ * first sync with a new key has succeeded, so that connecting a calendar notifies nobody. A sync gives at most 100
+ * events a call. What you schedule here runs once, if the events are written. If this throws, they are not: the sync
+ * tries again, and its error names this function.
  */
 export const onEventsPublished: OnEventsPublished = async () => {};

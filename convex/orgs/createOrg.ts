@@ -1,4 +1,4 @@
-/** Creating an organization: only for apps that have none yet. An app with organizations does not copy this file. */
+/** Creates an organization: only for apps that have none yet. An app with organizations does not copy this file. */
 import { ConvexError, v } from "convex/values";
 import { internalMutation } from "../_generated/server";
 import { toHttpUrl } from "../events/text";
@@ -7,8 +7,8 @@ import { getOrgName, orgId } from "./app";
 /**
  * Creates an organization, not yet connected to lu.ma, and returns its id.
  *
- * @throws ConvexError when the name is empty, the slug is empty or taken, or the logo is no http(s) URL of at most 2,000
- * characters.
+ * @throws ConvexError when the name is empty, the slug is empty or taken, or the logo is no http(s) URL of at most
+ * 2,000 characters.
  */
 export const createOrg = internalMutation({
   args: { name: v.string(), slug: v.optional(v.string()), logoUrl: v.optional(v.string()) },

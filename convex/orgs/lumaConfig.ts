@@ -18,10 +18,10 @@ export type LumaConfig = { lumaCalendarUrl?: string | null; lumaApiKey?: string 
 /**
  * Sets the page to embed and the key to mirror events with. Setting or clearing the key, also the same one again, ends
  * a sync that is running, and clears the last sync's error. With a key, the queue syncs the organization now; without
- * one, no more. Who may do this is for the caller to check.
+ * one, no more. The caller must check who may do this.
  *
  * @throws ConvexError when there is no such organization, the URL is not an https one on lu.ma or luma.com, or the key
- * is empty, names another variable than `LUMA_API_KEY…`, or is a variable's name itself.
+ * is empty, cannot be sent, names another variable than `LUMA_API_KEY…`, or is a variable's name itself.
  */
 export async function configureLuma(
   ctx: MutationCtx,
@@ -67,7 +67,7 @@ function toCalendarUrl(input: string): string | undefined {
 
 /**
  * Has the queue sync an organization now, or 5 minutes after the start of its last sync, good or bad: for an app's own
- * "sync now". Harmless to call again. Who may do this is for the caller to check.
+ * "sync now". Harmless to call again. The caller must check who may do this.
  *
  * @throws ConvexError when there is no such organization, or it has no key.
  */

@@ -1,13 +1,12 @@
 /**
- * What an organization's `lumaApiKey` means: the key itself, or `env:NAME` for a key that never rests in the
- * database.
+ * What an organization's `lumaApiKey` means: the key itself, or `env:NAME` for a key that is never in the database.
  */
 import { getVariable } from "../events/environment";
 
 const ENV_PREFIX = "env:";
 /**
- * Only such variables: an organization's field must not be a way to send any other secret to lu.ma. The name of a
- * variable of Convex's has at most 40 characters.
+ * Only such variables: an organization's field must not be a way to send any other secret to lu.ma. Convex allows names
+ * of at most 40 characters.
  */
 const ENV_NAME = /^LUMA_API_KEY\w{0,28}$/;
 
@@ -30,8 +29,8 @@ export function describeLumaKey({ lumaApiKey = "" }: KeyField): string {
 }
 
 /**
- * The key to send, or why there is none. Reads the environment variable now: at the sync, that is, so a
- * new value counts from the next sync on.
+ * The key to send, or why there is none. Each sync reads the environment variable, so a new value counts from the next
+ * one on.
  */
 export function resolveLumaKey({
   lumaApiKey = "",

@@ -1,4 +1,4 @@
-/** Connecting an organization to its lu.ma calendar, for administrators. */
+/** Connects an organization to its lu.ma calendar, for administrators. */
 import { v } from "convex/values";
 import { internalMutation } from "../_generated/server";
 import { orgId } from "./app";
@@ -6,7 +6,7 @@ import { configureLuma } from "./lumaConfig";
 
 /**
  * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. What is left out stays as it
- * is; `null` clears. Events that were mirrored stay when the key goes.
+ * is; `null` clears. Mirrored events stay when the key goes.
  *
  * @throws ConvexError as `configureLuma` does.
  */

@@ -36,7 +36,7 @@ export const getById = internalQuery({
 });
 
 /**
- * How the syncs stand, of a page of the organizations that have a key (100 unless `numItems` says otherwise): see
+ * A page of the organizations that have a key (100 unless `numItems` says otherwise), and how their syncs stand: see
  * syncStatus.ts.
  */
 export const getSyncStatus = internalQuery({

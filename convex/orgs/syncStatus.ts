@@ -12,7 +12,7 @@ export const syncStatus = v.object({
   name: v.string(),
   /** `env:` and the variable that has the key, or that there is a stored one, or none; never the key. */
   connectedBy: v.string(),
-  /** lu.ma's calendar of the key; `null` when it is not known (yet). */
+  /** The key's calendar; `null` when it is not known (yet). */
   calendar: v.union(calendar, v.null()),
   /** When the last successful sync began. */
   lastSyncedAt: v.union(v.string(), v.null()),
@@ -25,7 +25,7 @@ export const syncStatus = v.object({
 type SyncStatus = Infer<typeof syncStatus>;
 
 /**
- * How the syncs of one organization stand, for an app's own settings page. Who may see this is for the caller to check.
+ * How the syncs of one organization stand, for an app's own settings page. The caller must check who may see this.
  *
  * @throws ConvexError when there is no such organization.
  */

@@ -1,10 +1,10 @@
-/** Where lu.ma's API is: the list of events, and one event beside it. */
+/** Where lu.ma's API is: the list of events and, beside it, one event and the key's calendar. */
 import { getVariable } from "../environment";
 import { LIST_VARIABLE, SyncError } from "../failure";
 import { parseUrl } from "../text";
 
 /**
- * The only list in Luma's documentation, then the one that this module was planned for: the documentation says that
+ * The only list in lu.ma's documentation, then the one that this module was planned for: the documentation says that
  * older addresses "remain available for backward compatibility", but not for how long.
  */
 const LISTS = [
@@ -13,8 +13,8 @@ const LISTS = [
 ];
 
 /**
- * The two generations of the API: the ends of their paths, and the parameter that names an event. Of the older one, no
- * calendar of a key is known, and it never says who may see an address.
+ * The two generations of the API: the ends of their paths, and the parameter that names an event. The older one has no
+ * known path for the key's calendar, and never says who may see an event's address.
  */
 const CURRENT = { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id" };
 const OLDER = { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id" };
@@ -24,12 +24,12 @@ export type LumaAddress = {
   list: URL;
   event: URL;
   idParameter: string;
-  /** The calendar of the key. */
+  /** The key's calendar. */
   calendar: URL | null;
   isOlder: boolean;
 };
 
-/** In the order in which to ask them; one alone where the variable says so, for tests, demos and proxies. */
+/** In the order in which to ask them; only the variable's if it is set, for tests, demos and proxies. */
 export function getAddresses(): LumaAddress[] {
   const setting = getVariable(LIST_VARIABLE);
   if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);

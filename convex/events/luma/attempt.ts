@@ -10,13 +10,12 @@ import { quote } from "../text";
 export type Attempt = {
   url: URL;
   key: LumaKey;
-  /** No answer within this time, headers or body, is as good as none. */
+  /** How long to wait for a whole answer, headers and body. */
   answerTimeoutMs: number;
   /** When to give up, ms since 1970. */
   deadline: number;
 };
 
-/** What one attempt comes to. */
 export type Outcome = { json: unknown } | FailedAttempt;
 
 /** `what` says which host did what, `said` quotes what it wrote; neither holds the key. */
@@ -27,11 +26,11 @@ export type FailedAttempt = {
   retryAfter: string | null;
 };
 
-/** One attempt; never throws. */
+/** Never throws. */
 export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt): Promise<Outcome> {
   const timeoutMs = Math.min(answerTimeoutMs, deadline - Date.now());
   const controller = new AbortController();
-  // Once and nowhere else: a second abort ends the whole function in Convex's runtime.
+  // Aborts once, and only here: a second abort ends the whole function in Convex's runtime.
   const timer = setTimeout(() => controller.abort(), timeoutMs);
   let response: Response | undefined;
   try {
@@ -109,7 +108,7 @@ function describeError(error: unknown): string {
   return typeof cause?.code === "string" ? `${error.message} (${cause.code})` : error.message;
 }
 
-/** A runtime's own message may name the URL; who logs in to a proxy by its URL wants that kept quiet. */
+/** A runtime's own message may name the URL, and a proxy's URL may hold a login. */
 function withoutQuery(message: string): string {
   return message.replace(/\/\/[^/@\s]*@/g, "//").replace(/\?[^\s)"']*/g, "");
 }

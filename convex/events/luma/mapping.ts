@@ -24,14 +24,14 @@ export function toMirroredEvent(event: LumaEvent, audiences: Audience[]): Mirror
   };
 }
 
-/** lu.ma's Markdown or, without any, the plain text, which drops the addresses of links; empty when lu.ma has neither. */
+/** lu.ma's Markdown or, without any, the plain text, which lacks the links' addresses; empty when lu.ma has neither. */
 export function toDescription({ description, description_md }: LumaEvent): string | undefined {
   if (description === undefined && description_md === undefined) return undefined;
   const text = [description_md, description].find((one) => one?.trim()) ?? "";
   return boundText(text, MAX_DESCRIPTION_UNITS);
 }
 
-// lu.ma's words for places online; `unknown` is some meeting link. The others are `offline`, and `missing` for none.
+// lu.ma's words for places online; `unknown` is some meeting link. The others: `offline`, and `missing` for no place.
 const ONLINE: unknown[] = ["discord", "meet", "twitch", "twitter", "youtube", "zoom", "unknown"];
 
 function isVirtual(event: LumaEvent): boolean {
@@ -39,7 +39,7 @@ function isVirtual(event: LumaEvent): boolean {
   return hasLink || ONLINE.includes(event.location_type);
 }
 
-/** Only such events are listed. */
+/** Only such events become `listed`. */
 export function isKnownToBePublic(audiences: Audience[]): boolean {
   return (
     audiences.some(({ visibility }) => visibility === "public") && !isSaidToBeHidden(audiences)
@@ -62,8 +62,8 @@ function isAbsentOr(word: string, said: unknown): boolean {
 }
 
 /**
- * lu.ma's API gives the full address also of events that show it to their guests only, and its older generation never
- * says which those are.
+ * lu.ma's API also gives the full addresses of events that show them to guests only; its older generation never says
+ * which those are.
  */
 function toLocation(event: LumaEvent): string | undefined {
   const place = event.geo_address_json;

@@ -1,21 +1,21 @@
-/** One request to lu.ma: asked again for as long as that may help, then given up with a reason. */
+/** Makes one request to lu.ma: asks again for as long as that may help, then gives up with a reason. */
 import { milliseconds } from "date-fns";
 import { SyncError, type Cause } from "../failure";
 import { attempt, type Attempt, type FailedAttempt } from "./attempt";
 
 /** How often to ask, and how long to wait for an answer. */
 export type Patience = {
-  /** Waits before asking again after an answer that may be better next time; after a 429, lu.ma says how long. */
+  /** The wait before each further attempt; after a 429, lu.ma says how long. */
   retryWaitsMs: number[];
   answerTimeoutMs: number;
 };
 
-/** For what a sync cannot do without: four attempts in all. */
+/** For what a sync cannot do without: gives up at the fourth 429, or the fourth other failure. */
 export const PATIENT: Patience = {
   retryWaitsMs: [1_000, 2_000, 4_000],
   answerTimeoutMs: milliseconds({ seconds: 30 }),
 };
-/** For what can wait until the next sync: an outage costs it no more than this. */
+/** For what can wait until the next sync: in an outage, it costs no more than this. */
 export const ONCE: Patience = {
   retryWaitsMs: [],
   answerTimeoutMs: milliseconds({ seconds: 10 }),
@@ -34,7 +34,7 @@ export type LumaRequest = Omit<Attempt, "answerTimeoutMs"> & {
 };
 
 /**
- * The JSON that is answered with a 2xx status. Each wait before asking again is a line of the log.
+ * The JSON that lu.ma answers with a 2xx status. Logs each wait before it asks again.
  *
  * @throws SyncError when lu.ma refuses, does not recover, or is too slow.
  */
@@ -67,7 +67,7 @@ function toWait(
 ): number | undefined {
   if (cause === "rateLimited") {
     if (rateLimited > retryWaitsMs.length) return undefined;
-    // Once is enough to learn that `Retry-After` is wrong: seen are 0, and dates that lie in the past.
+    // A second 429 shows that `Retry-After` is wrong: 0 and dates in the past have been seen.
     return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
   }
   return MAY_PASS_AT_ONCE.includes(cause) ? retryWaitsMs[failed - 1] : undefined;

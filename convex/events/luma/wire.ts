@@ -1,24 +1,24 @@
 /**
- * What lu.ma answers, in lu.ma's own names, checked: both generations of the API. The older one wraps each event in an
+ * Checks what lu.ma answers, in lu.ma's own names, in both generations of the API. The older one wraps each event in an
  * entry, names the id `api_id` and may leave nearly everything out; the current one gives the events themselves.
  */
 import * as z from "zod/v4";
 import { toWellFormed } from "../text";
 
-/** A page of a listing; its entries are read one by one, so that a bad one does not cost the others. */
+/** A page of lu.ma's list; readEntry reads its entries one by one, so that a bad one does not cost the others. */
 export const lumaPage = z.object({
   entries: z.array(z.unknown()),
   has_more: z.boolean(),
   next_cursor: z.string().nullish(),
 });
 
-/** Text that may be absent, null or empty. Anything else than text counts as absent too. */
+/** The text, trimmed; nothing for what is absent, null, empty or no text. */
 function toText(value: unknown): string | undefined {
   const text = typeof value === "string" ? value.trim() : "";
   return text === "" ? undefined : text;
 }
 
-/** Luma's own pattern allows no seconds, and any offset; without one, nobody can say which time it is. */
+/** lu.ma's own pattern makes seconds optional, and allows any offset; without one, nobody can say which time it is. */
 const ISO_TIME = /^(\d{4}-\d\d-(\d\d))T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
 /** In ms since 1970. */
@@ -79,8 +79,8 @@ export type Audience = {
 export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
 
 /**
- * An entry of a list or an answer for one event. Without an id, nobody can say which event it is. Who may see it is said
- * in the event and, in the older generation, also in what wraps it.
+ * An entry of a list or an answer for one event. Without an id, nobody can say which event it is. The event says who
+ * may see it and, in the older generation, so does what wraps it.
  */
 export type ReadEntry = { audiences: Audience[] } & (
   { event: LumaEvent } | { id: string | null; reason: string }
@@ -102,7 +102,7 @@ export function readEntry(entry: unknown): ReadEntry {
 /** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
 const MAX_ID_UNITS = 200;
 
-/** The calendar of a key, bare or wrapped in `calendar`; `null` for an answer that is none. Never throws. */
+/** The key's calendar, bare or wrapped in `calendar`; `null` for an answer that is none. Never throws. */
 export function readCalendar(json: unknown): { id: string; name: string } | null {
   const wrapper = isRecord(json) ? json : {};
   const fields = isRecord(wrapper["calendar"]) ? wrapper["calendar"] : wrapper;

@@ -8,8 +8,8 @@ import { inOrderOfStart, toDashboardEvent, type DashboardEvent } from "./shown";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });
 const MAX_EVENTS = 50;
-// Passed over among so many: events that start later, or stand in a list already, and, for discovery, those of the
-// member's own organizations and of ones that no longer exist.
+// Each list looks at so many events at most. It leaves out those that start later or stand in a list already and, for
+// discovery, those of the member's own organizations and of ones that no longer exist.
 const MAX_OWN_LOOKED_AT = 1_000;
 const MAX_OTHERS_LOOKED_AT = 400;
 /** 50 of this module's largest events take 7.2 MiB. Discovery gets the rest of the budget, 4 MiB at least. */
@@ -27,7 +27,7 @@ export async function readDashboard(ctx: QueryCtx, now: number) {
 
   const lookUpOwn = toLookup(ctx, ownBudget);
   const sources = [...ownOrgIds].map(async function* (orgId) {
-    // Each organization together with its first event: of very large ones, some are shown rather than none.
+    // Reads each organization together with its first event: if all are very large, some are shown rather than none.
     if ((await lookUpOwn(orgId)) !== null) yield* within(ownBudget, queryNotOver(ctx, orgId, now));
   });
   const own = await toList(

@@ -8,7 +8,7 @@ import { inOrderOfStart, toOrgPageEvent, type OrgPageEvent } from "./shown";
 
 const MAX_UPCOMING = 50;
 const MAX_PAST = 20;
-/** Anyone may read the page, at the deployment's cost. Enough for 70 events with descriptions of 50,000 Latin letters. */
+/** Anyone may read the page, at the deployment's cost. 70 events with descriptions of 50,000 Latin letters fit. */
 const EVENT_BYTES = 4 * MIB;
 
 export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {

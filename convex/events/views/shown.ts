@@ -7,7 +7,7 @@ import { pick } from "../validators";
 
 const storedEvent = schema.tables["events"].validator;
 
-/** What visitors are shown of a listed event, wherever it stands. */
+/** What visitors see of a `listed` event, on every page. */
 const shownEvent = storedEvent
   .pick(
     "orgId",
@@ -43,7 +43,7 @@ export const dashboard = v.object({
 
 export function toOrgPageEvent(event: Doc<"events">): OrgPageEvent {
   const { description } = event;
-  // An empty one is for the sync only: it says that lu.ma has none.
+  // An empty one is for the sync only: it says that lu.ma was asked.
   return { ...pick(shownEvent, event), description: description === "" ? undefined : description };
 }
 
@@ -51,7 +51,7 @@ export function toDashboardEvent(event: Doc<"events">, org: ShownOrg): Dashboard
   return { ...pick(shownEvent, event), org };
 }
 
-/** Of events that were read in order of end. */
+/** Sorts events that were read in order of end. */
 export function inOrderOfStart<Event extends { startAt: number }>(
   events: Iterable<Event>,
 ): Event[] {
