@@ -105,7 +105,8 @@ async function reportEnd(
       ctx.runMutation(internal.events.queue.endSync, report),
     );
   } catch {
-    console.error(toLogLine("Could not write down how a sync ended.", failure?.message ?? ""));
+    const what = `Could not write down how the sync of organization ${orgId} ended.`;
+    console.error(toLogLine(what, failure?.message ?? ""));
     return failure;
   }
 }
