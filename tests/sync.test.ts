@@ -24,8 +24,8 @@ import type { Answer, LumaServer, RequestKind } from "./support/lumaServer";
 const MINUTE_MS = 60_000;
 const KEY = "secret-4711";
 const { syncOrgEvents } = internal.events.sync;
-const { takeNext, endSync } = internal.events.queue;
-const { upsertEvents, describeEvents } = internal.events.mutations;
+const { takeNext, endSync, beginSync: begin } = internal.events.queue;
+const { upsertEvents, describeEvents, updateOrgSyncTimestamp } = internal.events.mutations;
 
 let luma: LumaServer;
 let engine: FaultyEngine;
@@ -212,7 +212,53 @@ test("A sync that fails writes its reason down at the third try, and otherwise t
     expect(message).toContain("answered 401");
     expect((await org()).eventsSyncError).toBe(times === 2 ? message : undefined);
   }
-  expect(logged("error").join()).toContain("answered 401");
+  expect(logged("error")).toEqual([
+    expect.stringMatching(
+      `^Could not write down how the sync of organization ${orgId} ended. .*401`,
+    ),
+  ]);
+});
+
+test("A sync whose stamp's answer is lost for good says that it succeeded", async () => {
+  luma.setCalendar(KEY, wireEvents(2));
+  engine.loseAnswer(updateOrgSyncTimestamp, 3);
+  expect(await failed()).toEqual({
+    message: 'Organization "Acme" was synced, but Convex lost the answer.',
+    kind: "passing",
+  });
+  expect(await org()).toMatchObject({ eventsLastSynced: NOW });
+});
+
+test("A sync whose write's answer is lost counts as unchanged what it had written", async () => {
+  luma.setCalendar(KEY, wireEvents(2));
+  engine.loseAnswer(upsertEvents);
+  expect(await sync()).toMatchObject({ fetched: 2, inserted: 0, unchanged: 2 });
+});
+
+test("A sync whose organization is deleted before it is looked up says so", async () => {
+  const started = await t.mutation(begin, { orgId });
+  await t.run((ctx) => ctx.db.delete("organizations", orgId));
+  expect(await failureOf(t.action(syncOrgEvents, { orgId, started }))).toEqual({
+    message: `The organization with the id ${orgId} was deleted while it was being synced.`,
+    kind: "ended",
+  });
+});
+
+test("A sync says on one line of the log what it did, and whose calendar that was", async () => {
+  luma.setCalendar(KEY, wireEvents(2));
+  const counts = (fetched: number, inserted: number, unchanged: number, removed: number) =>
+    `lu.ma sync of "Acme" (${orgId}): fetched ${fetched}, inserted ${inserted}, updated 0, ` +
+    `unchanged ${unchanged}, removed ${removed}, invalid 0, described ${inserted}. Calendar Calendar 1 (cal-1).`;
+  const asked = (count: number) => `Descriptions: ${count} asked for, all there are.`;
+  await sync();
+  expect(logged()).toEqual([`${counts(2, 2, 0, 0)} ${asked(2)}`]);
+  luma.dropEvent("evt-1");
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
+  luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", location_visibility: "guests-only" })]);
+  await sync();
+  expect(logged().at(-1)).toMatch(
+    / Calendar Calendar 1 \(cal-1\)\. On lu\.ma's older address: cities stand for addresses\. Not in the list: 1\. Descriptions: /,
+  );
 });
 
 test("A failure names the organization no longer than a log line can bear", async () => {
@@ -222,7 +268,6 @@ test("A failure names the organization no longer than a log line can bear", asyn
   expect(message.length).toBeLessThan(1_000);
 });
 
-const { beginSync: begin } = internal.events.queue;
 const { getById } = internal.orgs.queries;
 const { getStoredEvents } = internal.events.queries;
 /** Has Convex refuse a step of a sync that inserts, updates, removes and describes. */
@@ -233,7 +278,7 @@ async function refuse(step: Parameters<FaultyEngine["refuse"]>[0], times: number
   luma.setCalendar(KEY, [renamed, aWireEvent({ id: "new" })]);
   engine.refuse(step, times);
 }
-const { markEventsRemoved, updateOrgSyncTimestamp } = internal.events.mutations;
+const { markEventsRemoved } = internal.events.mutations;
 const writes = { upsertEvents, markEventsRemoved, updateOrgSyncTimestamp, describeEvents };
 const STEPS = Object.entries({ beginSync: begin, getById, getStoredEvents, ...writes });
 
