@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
+import { readSyncStatus } from "../convex/orgs/syncStatus";
 import { getOrg, insertOrg } from "./support/builders";
 import { useRealTime, useSimulatedTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
@@ -213,4 +214,12 @@ test("The status comes in pages, of 100 unless told otherwise", async () => {
   const rest = await t.query(getSyncStatus, options);
   expect([first.page.length, first.isDone, rest.isDone]).toEqual([100, false, true]);
   expect([...first.page, ...rest.page].map(({ name }) => name)).toEqual(names);
+});
+
+test("the status of an organization without a key says so, and names no next sync", async () => {
+  for (const lumaApiKey of [undefined, " "]) {
+    const orgId = await insertOrg(t, { lumaApiKey });
+    const status = await t.run((ctx) => readSyncStatus(ctx, orgId));
+    expect(status).toMatchObject({ connectedBy: "no key", calendar: null, nextSyncAt: null });
+  }
 });

@@ -138,7 +138,6 @@ export async function noteFailure(
   { orgId, syncNumber }: NumberedSync,
   failure: SyncFailure,
 ): Promise<SyncFailure | null> {
-  if (failure.kind === "ended" || failure.kind === "overtaken") return failure;
   const sync = await getSync(ctx, orgId);
   if (sync?.syncedNumber === syncNumber) {
     const endedThrough = Math.max(syncNumber, sync.endedThrough ?? -Infinity);
