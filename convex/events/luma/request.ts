@@ -1,5 +1,6 @@
 /** Makes one request to lu.ma: asks again for as long as that may help, then gives up with a reason. */
 import { milliseconds } from "date-fns";
+import { sleep } from "../convexCalls";
 import { SyncError, type Cause } from "../failure";
 import { attempt, type Attempt, type FailedAttempt } from "./attempt";
 
@@ -55,7 +56,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
     }
     if (Date.now() + waitMs >= deadline) throw tooSlow(what);
     console.log(`lu.ma: ${what} for ${label}; asking again in ${Math.ceil(waitMs / 1_000)} s.`);
-    await pause(waitMs, deadline);
+    await sleep(waitMs);
   }
 }
 
@@ -91,7 +92,7 @@ function toMilliseconds(retryAfter: string): number {
 /** @throws SyncError when the time would be up after the wait. */
 export async function pause(waitMs: number, deadline: number): Promise<void> {
   if (Date.now() + waitMs >= deadline) throw tooSlow();
-  await new Promise((resolve) => setTimeout(resolve, waitMs));
+  await sleep(waitMs);
 }
 
 /** @param last what lu.ma did last, if that is why there is a wait. */
