@@ -35,15 +35,12 @@ export default defineSchema({
     orgId: v.id("organizations"),
     lumaEventId: v.string(),
     title: v.string(),
-    /**
-     * lu.ma's Markdown, from outside: for a renderer that takes no HTML. Absent: lu.ma was not asked for it yet. Empty:
-     * lu.ma gave none.
-     */
-    description: v.optional(v.string()),
     startAt: v.number(),
     endAt: v.optional(v.number()),
     /** The end, or the start where lu.ma gives no end. */
     overAt: v.number(),
+    /** It takes longer than 24 hours. */
+    isLong: v.boolean(),
     /** An IANA name, for display. */
     timezone: v.string(),
     coverUrl: v.optional(v.string()),
@@ -52,61 +49,66 @@ export default defineSchema({
     isVirtual: v.boolean(),
     /** Only `listed` events reach a public query. */
     status: v.union(v.literal("listed"), v.literal("unlisted"), v.literal("removed")),
+    /** Whether lu.ma was asked for the description, whatever it answered. */
+    isDescribed: v.boolean(),
     /** When this document was last written. */
     syncedAt: v.number(),
   })
-    // The next index would do as well; the plan names this one.
-    .index("by_org", ["orgId"])
-    .index("by_org_start", ["orgId", "startAt"])
     .index("by_luma_id", ["lumaEventId", "orgId"])
+    .index("by_org", ["orgId"])
+    // The module itself doesn't need this one; it is there for an app's own queries.
+    .index("by_org_start", ["orgId", "startAt"])
+    // For a sync, which compares what is stored with lu.ma's list.
     .index("by_org_over", ["orgId", "overAt"])
-    // For the public queries: they never read what they may not show.
-    .index("by_org_status_over", ["orgId", "status", "overAt"])
-    .index("by_status_over", ["status", "overAt"]),
+    // For the public queries, which never read what they may not show.
+    .index("by_org_status_start", ["orgId", "status", "startAt"])
+    .index("by_status_start", ["status", "startAt"])
+    .index("by_org_status_long_over", ["orgId", "status", "isLong", "overAt"])
+    .index("by_status_long_over", ["status", "isLong", "overAt"]),
 
-  /**
-   * The syncs of each organization, one document for each. No visitor's query reads it; only events/eventSyncs.ts
-   * writes it.
-   */
+  /** Apart from the events, so that no dashboard reads them. Only events/mutations.ts writes here. */
+  eventDescriptions: defineTable({
+    eventId: v.id("events"),
+    orgId: v.id("organizations"),
+    /** lu.ma's Markdown, from outside: for a renderer that takes no HTML. */
+    text: v.string(),
+  })
+    .index("by_event", ["eventId"])
+    .index("by_org", ["orgId"]),
+
+  /** When each organization is synced, and which of its syncs may write. One document each; only events/queue/ writes. */
   eventSyncs: defineTable({
     orgId: v.id("organizations"),
-    /** The number of the sync that began last. */
-    lastNumber: v.number(),
-    /** When that one began. */
+    /** The id of the sync that may write; absent: none. */
+    running: v.optional(v.string()),
+    /** When the last sync began. */
     startedAt: v.optional(v.number()),
-    /** The number of the last sync that succeeded with this key. */
-    syncedNumber: v.optional(v.number()),
-    /** Syncs up to this number write nothing more: they failed, were lost, or the key was set. */
-    endedThrough: v.optional(v.number()),
-    /** The key's calendar; absent: not known. */
-    calendar: v.optional(v.object({ id: v.string(), name: v.string() })),
-    /** When the organization is due; absent: not before something makes it due. */
+    /**
+     * When the queue should sync it; absent: not before something makes it due. While a sync is running, this is its
+     * lease: when the organization is due again if the sync never reports back.
+     */
     dueAt: v.optional(v.number()),
-    /** How many syncs in a row failed in passing. */
-    failures: v.optional(v.number()),
+    /** Somebody is waiting for it. */
+    isUrgent: v.optional(v.literal(true)),
+    /** When it is due again, because something made it due while a sync was running. */
+    dueAgainAt: v.optional(v.number()),
+    /** Since when it has been due without a success. Retries are counted from here. */
+    failingSince: v.optional(v.number()),
+    /** The calendar of the organization's key; absent: not known. */
+    calendar: v.optional(v.object({ id: v.string(), name: v.string() })),
   })
     .index("by_org", ["orgId"])
-    .index("by_due", ["dueAt"]),
+    .index("by_urgency_due", ["isUrgent", "dueAt"]),
 
-  /** The state of the queue's worker, one document in all. Only events/queue.ts writes it. */
+  /** The state of the queue's worker: one document. Only events/queue/worker.ts writes it. */
   eventSyncQueue: defineTable({
-    /** The sync that is under way, and the check that ends it if it is lost. */
-    current: v.optional(
-      v.object({
-        orgId: v.id("organizations"),
-        syncNumber: v.number(),
-        lostAt: v.number(),
-        checkId: v.id("_scheduled_functions"),
-      }),
-    ),
-    /** The next call of the worker, and when. */
+    /** The organization that the queue is syncing. */
+    current: v.optional(v.object({ orgId: v.id("organizations"), takenAt: v.number() })),
+    /** The one scheduled call of the worker. */
     next: v.optional(v.object({ at: v.number(), id: v.id("_scheduled_functions") })),
     /** The queue begins no sync before. */
-    restsUntil: v.number(),
-    /** Organizations in a row that lu.ma did not serve, each with another key. */
-    unserved: v.array(v.id("organizations")),
-    /** Syncs since the queue was last empty, for the log. */
-    synced: v.number(),
-    failed: v.number(),
+    pausedUntil: v.optional(v.number()),
+    /** Whether the last organization that it took was urgent: urgent ones and others take turns. */
+    wasUrgent: v.optional(v.boolean()),
   }),
 });

@@ -2,8 +2,7 @@
  * Reads from lu.ma: a calendar's whole listing, one event, or the key's calendar. Nothing that goes wrong looks like an
  * empty calendar. lu.ma's own names and formats stay behind this file. No database.
  */
-import type { LumaKey } from "../orgs/lumaKey";
-import { CAUSES, SyncError, type Cause } from "./failure";
+import { SyncError, toConsequences, type Cause } from "./failure";
 import { getAddresses, toEventUrl, toPageUrl, type LumaAddress } from "./luma/addresses";
 import {
   isKnownToBePublic,
@@ -11,7 +10,8 @@ import {
   toDescription,
   toMirroredEvent,
 } from "./luma/mapping";
-import { ONCE, pause, PATIENT, requestJson } from "./luma/request";
+import type { LumaKey } from "./luma/key";
+import { pause, PATIENT, requestJson, type Patience } from "./luma/request";
 import { lumaPage, readCalendar, readEntry } from "./luma/wire";
 import { quote } from "./text";
 import type { MirroredEvent } from "./validators";
@@ -22,8 +22,6 @@ const PAGE_SIZE = 100;
 const MAX_PAGES = 200;
 /** From the end of one page to the start of the next. lu.ma allows 200 requests a minute ("Rate limits"). */
 const PAGE_PAUSE_MS = 200;
-/** From the start of one request for a single event to the start of the next: 200 a minute. */
-const EVENT_PAUSE_MS = 300;
 
 const EXPIRED_ON_LATER_PAGE: Cause[] = ["malformed", "gone", "refused"];
 
@@ -98,7 +96,7 @@ async function fetchFirstPage(request: ListingRequest) {
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       errors.push(error);
-      if (!error.causes.some((cause) => CAUSES[cause].asksOlder)) break;
+      if (!error.causes.some((cause) => toConsequences(cause).asksOlder)) break;
     }
   }
   const what = errors.map((error) => error.message).join("; ");
@@ -120,82 +118,81 @@ async function fetchPage(
     if (!(error instanceof SyncError) || cursor === undefined) throw error;
     // If lu.ma refuses a later page, but not the first one, the cursor has most likely expired.
     const isExpired = error.causes.some((cause) => EXPIRED_ON_LATER_PAGE.includes(cause));
-    throw isExpired ? new SyncError(error.message, "expired") : error;
+    throw isExpired ? new SyncError(error.message, "oddPages") : error;
   }
   const page = lumaPage.safeParse(json);
   if (page.success) return page.data;
   const wrong = page.error.issues.map((issue) => issue.path.join(".") || "all of it");
   throw new SyncError(
     `${url.host} answered ${label} with JSON that is not a list of events (wrong: ${[...new Set(wrong)].join(", ")})`,
-    "noList",
+    "unreadable",
   );
 }
 
-/** What lu.ma says of one event: how it is now, that it is gone, or nothing that can be used. */
+/** What lu.ma says about one event: how it is now, that it is gone, or nothing that can be used. */
 export type EventAnswer =
-  /** No description: it is not public, or lu.ma said nothing of a description. Empty: lu.ma has none. */
-  { event: MirroredEvent; description: string | undefined } | "gone" | "nothing";
-
-/** `deadline`: when to give up, ms since 1970. */
-type SingleRequest = { key: LumaKey; address: LumaAddress; deadline: number };
-
-/** Asks for one event after another, 300 ms from the start of one request to the start of the next. */
-export class EventReader {
-  private readonly request: SingleRequest;
-  private lastAskedAt = -Infinity;
-
-  constructor(request: SingleRequest) {
-    this.request = request;
-  }
-
-  /** @throws SyncError when the time is up. */
-  async pause(): Promise<void> {
-    const { deadline } = this.request;
-    await pause(Math.max(0, this.lastAskedAt + EVENT_PAUSE_MS - Date.now()), deadline);
-  }
-
-  /**
-   * Asks once for a description, which can wait until the next sync, but as often as for a page to check whether an
-   * event is gone.
-   *
-   * @throws SyncError when it is of no use to ask for others now.
-   */
-  async fetchEvent(lumaEventId: string, what: "description" | "check"): Promise<EventAnswer> {
-    const { key, address, deadline } = this.request;
-    this.lastAskedAt = Date.now();
-    const url = toEventUrl(address, lumaEventId);
-    const patience = what === "check" ? PATIENT : ONCE;
-    let json: unknown;
-    try {
-      json = await requestJson({ url, key, deadline, label: "one event", patience });
-    } catch (error) {
-      const cause = error instanceof SyncError ? error.causes[0] : undefined;
-      const says = cause && CAUSES[cause].ofOneEvent;
-      if (says === undefined) throw error;
-      return says;
+  | {
+      event: MirroredEvent;
+      /** Absent: the event is hidden, or lu.ma said nothing about a description. Empty: it has none. */
+      description: string | undefined;
+      /** The calendar that manages the event, if lu.ma says so, and that it is not this key's. */
+      managedBy: string | undefined;
     }
-    const read = readEntry(json);
-    if (!("event" in read) || read.event.id !== lumaEventId) return "nothing";
-    const isHidden = isSaidToBeHidden(read.audiences);
-    return {
-      event: toMirroredEvent(read.event, read.audiences),
-      description: isHidden ? undefined : toDescription(read.event),
-    };
-  }
+  | "gone"
+  | "nothing";
 
-  /** Asks once for the key's calendar; `null` when lu.ma does not say. Throws no SyncError. */
-  async fetchCalendar(): Promise<{ id: string; name: string } | null> {
-    const { key, address, deadline } = this.request;
-    if (address.calendar === null) return null;
-    const request = { url: address.calendar, key, deadline, label: "the calendar", patience: ONCE };
-    try {
-      const calendar = readCalendar(await requestJson(request));
-      return (
-        calendar && { id: quote(calendar.id, key.apiKey), name: quote(calendar.name, key.apiKey) }
-      );
-    } catch (error) {
-      if (error instanceof SyncError) return null;
-      throw error;
-    }
+export type SingleRequest = {
+  key: LumaKey;
+  address: LumaAddress;
+  /** When to give up, ms since 1970. */
+  deadline: number;
+  patience: Patience;
+};
+
+/** @throws SyncError when lu.ma doesn't say. */
+export async function fetchEvent(
+  { address, ...request }: SingleRequest,
+  lumaEventId: string,
+): Promise<EventAnswer> {
+  const url = toEventUrl(address, lumaEventId);
+  let json: unknown;
+  try {
+    json = await requestJson({ ...request, url, label: "one event" });
+  } catch (error) {
+    const cause = error instanceof SyncError ? error.causes[0] : undefined;
+    const ofOneEvent = cause && toConsequences(cause).ofOneEvent;
+    if (ofOneEvent === undefined) throw error;
+    return ofOneEvent;
+  }
+  const read = readEntry(json);
+  if (!("event" in read) || read.event.id !== lumaEventId) return "nothing";
+  const { event, audiences } = read;
+  const isManaged = audiences.some(({ access }) => access === "manage");
+  return {
+    event: toMirroredEvent(event, audiences),
+    description: isSaidToBeHidden(audiences) ? undefined : toDescription(event),
+    managedBy: isManaged ? undefined : event.calendar_id,
+  };
+}
+
+/**
+ * The key's calendar: `null` at the older address, where it is never known; "nothing" if lu.ma doesn't say. Throws no
+ * SyncError.
+ */
+export async function fetchCalendar({
+  address,
+  ...request
+}: SingleRequest): Promise<{ id: string; name: string } | null | "nothing"> {
+  const { calendar: url } = address;
+  if (url === null) return null;
+  try {
+    const json = await requestJson({ ...request, url, label: "the calendar" });
+    const calendar = readCalendar(json);
+    if (calendar === null) return "nothing";
+    const toLine = (text: string) => quote(text, request.key.apiKey);
+    return { id: toLine(calendar.id), name: toLine(calendar.name) };
+  } catch (error) {
+    if (error instanceof SyncError) return "nothing";
+    throw error;
   }
 }

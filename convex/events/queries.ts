@@ -1,17 +1,17 @@
 /** What the sync reads, and what visitors and members see. Only `listed` events reach a public query. */
 import { v } from "convex/values";
 import { internalQuery, query } from "../_generated/server";
-import { getOrgName, orgId } from "../orgs/app";
-import { getConnectedOrgs } from "../orgs/queries";
+import { nameOf, orgId, paginateConnectedOrgs } from "./organizations";
 import { readDashboard } from "./views/dashboard";
 import { readOrgPage } from "./views/orgPage";
-import { dashboard, orgPage } from "./views/shown";
+import { dashboard, orgPage } from "./views/shapes";
 import { comparedEvent, pick } from "./validators";
 
 // Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB): an app may keep much more
 // on a document than this module does.
 const PAGE_EVENTS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
+const PAGE_ORGS = 1_000;
 
 /**
  * An organization's page, for anyone: the calendar's URL to embed, when its events were last synced (ms), the
@@ -53,10 +53,10 @@ export const getOrgsWithLumaConfig = internalQuery({
     isDone: v.boolean(),
     continueCursor: v.string(),
   }),
-  handler: async (ctx, { cursor = null, numItems }) => {
-    const { page, isDone, continueCursor } = await getConnectedOrgs(ctx, { cursor, numItems });
-    const orgs = page.map((org) => ({ _id: org._id, name: getOrgName(org) }));
-    return { page: orgs, isDone, continueCursor };
+  handler: async (ctx, { cursor = null, numItems = PAGE_ORGS }) => {
+    const found = await paginateConnectedOrgs(ctx, { cursor, numItems });
+    const page = found.page.map((org) => ({ _id: org._id, name: nameOf(org) }));
+    return { page, isDone: found.isDone, continueCursor: found.continueCursor };
   },
 });
 

@@ -1,6 +1,6 @@
 /** Makes text that comes from outside fit to be stored, logged, quoted and linked to. */
 
-/** A longer URL counts as none: it would be a document's largest field, and few browsers take it. */
+/** A longer URL counts as none: it would be an event's largest field, and few browsers take it. */
 const MAX_URL_UNITS = 2_000;
 
 /**
@@ -32,11 +32,12 @@ export function withoutKey(text: string, apiKey: string): string {
   return spellings.reduce((rest, spelling) => rest.split(spelling).join("[API key]"), text);
 }
 
-/** The text, trimmed, if it is an http(s) URL. */
-export function toHttpUrl(text: string | undefined): string | undefined {
-  const url = toWellFormed(text?.trim() ?? "");
-  if (url.length > MAX_URL_UNITS || !/^https?:\/\//i.test(url)) return undefined;
-  return parseUrl(url) && url;
+/** An http(s) URL as the URL parser writes it, which is ASCII; `undefined` for anything else. */
+export function toHttpUrl(text = ""): string | undefined {
+  const trimmed = text.trim();
+  // The parser also takes what nobody would call a URL: "https:lu.ma".
+  const url = /^https?:\/\//i.test(trimmed) ? parseUrl(trimmed)?.href : undefined;
+  return url !== undefined && url.length <= MAX_URL_UNITS ? url : undefined;
 }
 
 export function parseUrl(text: string): URL | undefined {

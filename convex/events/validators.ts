@@ -22,10 +22,6 @@ export const mirroredEvent = mirrored.extend({
 });
 export type MirroredEvent = Infer<typeof mirroredEvent>;
 
-/** With the description, where it is known; without one, the stored one stays. */
-export const upsertedEvent = mirroredEvent.extend({ description: v.optional(v.string()) });
-export type UpsertedEvent = Infer<typeof upsertedEvent>;
-
 /** `inserted + updated + unchanged` is the number of events that are done with. */
 export const upsertCounts = v.object({
   inserted: v.number(),
@@ -35,12 +31,12 @@ export const upsertCounts = v.object({
 
 /** A stored event as a sync compares it. */
 export const comparedEvent = mirrored.extend({
-  ...storedEvent.pick("overAt", "status", "description").fields,
+  ...storedEvent.pick("overAt", "status", "isDescribed").fields,
   _id: v.id("events"),
 });
 export type ComparedEvent = Infer<typeof comparedEvent>;
 
-/** Without a description: it was asked for and could not be fetched. */
+/** Empty: lu.ma has none. Absent: it couldn't be fetched, and the stored one stays. */
 export const eventDescription = v.object({
   lumaEventId: v.string(),
   description: v.optional(v.string()),

@@ -1,8 +1,8 @@
 /** Creates an organization: only for apps that have none yet. An app with organizations does not copy this file. */
 import { ConvexError, v } from "convex/values";
 import { internalMutation } from "../_generated/server";
+import { nameOf, orgId } from "../events/organizations";
 import { toHttpUrl } from "../events/text";
-import { getOrgName, orgId } from "./app";
 
 /**
  * Creates an organization, not yet connected to lu.ma, and returns its id.
@@ -29,7 +29,7 @@ export const createOrg = internalMutation({
         .first();
       if (taken !== null) {
         throw new ConvexError(
-          `The slug "${slug}" is taken by the organization "${getOrgName(taken)}": choose another.`,
+          `The slug "${slug}" is taken by the organization "${nameOf(taken)}": choose another.`,
         );
       }
     }

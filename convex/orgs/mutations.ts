@@ -1,12 +1,12 @@
 /** Connects an organization to its lu.ma calendar, for administrators. */
 import { v } from "convex/values";
 import { internalMutation } from "../_generated/server";
-import { orgId } from "./app";
-import { configureLuma } from "./lumaConfig";
+import { orgId } from "../events/organizations";
+import { configureLuma } from "../events/settings";
 
 /**
- * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. What is left out stays as it
- * is; `null` clears. Mirrored events stay when the key goes.
+ * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. Omitted fields are unchanged;
+ * `null` clears a field. Mirrored events stay when the key goes.
  *
  * @throws ConvexError as `configureLuma` does.
  */

@@ -1,30 +1,13 @@
-/** Organizations, for the sync and for administrators. */
+/** Organizations, for a sync and for administrators. */
 import { v } from "convex/values";
-import { internalQuery, type QueryCtx } from "../_generated/server";
+import { internalQuery } from "../_generated/server";
+import { getOrg, orgDocument, orgId, paginateConnectedOrgs } from "../events/organizations";
+import { syncStatus, toSyncStatus } from "../events/settings";
 import { pick } from "../events/validators";
-import { getOrg, orgDocument, orgId, paginateOrgsWithKey } from "./app";
-import { hasLumaKey } from "./lumaKey";
-import { syncStatus, toSyncStatus } from "./syncStatus";
 
-const PAGE_ORGS = 1_000;
 const STATUS_PAGE_ORGS = 100;
-/** An app may keep much on an organization. */
-const PAGE_BYTES = 4 * 1024 * 1024;
 
-/** A page of the organizations that have a key: fewer than `numItems` when they are large. */
-export async function getConnectedOrgs(
-  ctx: QueryCtx,
-  { cursor, numItems = PAGE_ORGS }: { cursor: string | null; numItems?: number },
-) {
-  const options = { cursor, numItems, maximumBytesRead: PAGE_BYTES };
-  const found = await paginateOrgsWithKey(ctx, options);
-  return { ...found, page: found.page.filter(hasLumaKey) };
-}
-
-/**
- * The organization with all its fields, or `null`. The only function that returns the lu.ma key: internal, for
- * the sync's own use.
- */
+/** The organization with all its fields, the lu.ma key among them, or `null`. */
 export const getById = internalQuery({
   args: { orgId },
   returns: v.union(orgDocument, v.null()),
@@ -35,10 +18,7 @@ export const getById = internalQuery({
   },
 });
 
-/**
- * A page of the organizations that have a key (100 unless `numItems` says otherwise), and how their syncs stand: see
- * syncStatus.ts.
- */
+/** A page of the organizations that have a key (100 unless `numItems` says otherwise), and how their syncs stand. */
 export const getSyncStatus = internalQuery({
   args: { cursor: v.optional(v.union(v.string(), v.null())), numItems: v.optional(v.number()) },
   returns: v.object({
@@ -47,8 +27,8 @@ export const getSyncStatus = internalQuery({
     continueCursor: v.string(),
   }),
   handler: async (ctx, { cursor = null, numItems = STATUS_PAGE_ORGS }) => {
-    const { page, isDone, continueCursor } = await getConnectedOrgs(ctx, { cursor, numItems });
-    const statuses = await Promise.all(page.map((org) => toSyncStatus(ctx, org)));
-    return { page: statuses, isDone, continueCursor };
+    const found = await paginateConnectedOrgs(ctx, { cursor, numItems });
+    const page = await Promise.all(found.page.map((org) => toSyncStatus(ctx, org)));
+    return { page, isDone: found.isDone, continueCursor: found.continueCursor };
   },
 });

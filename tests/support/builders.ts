@@ -2,6 +2,7 @@
 import type { Infer } from "convex/values";
 import { internal } from "../../convex/_generated/api";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
+import type { RunningSync } from "../../convex/events/queue/syncs";
 import type { mirroredEvent } from "../../convex/events/validators";
 import type { Engine } from "./engine";
 import type { WireEvent } from "./lumaServer";
@@ -99,9 +100,11 @@ export async function insertOrg(
   return await t.run((ctx) => ctx.db.insert("organizations", fields));
 }
 
-/** Begins a sync as the module does, and returns its number. */
-export async function beginSync(t: Engine, orgId: Id<"organizations">): Promise<number> {
-  return (await t.mutation(internal.events.queue.beginSync, { orgId })).syncNumber;
+/** Begins a sync as its action does, and returns what its mutations are called with. */
+export async function beginSync(t: Engine, orgId: Id<"organizations">): Promise<RunningSync> {
+  const sync = { orgId, syncId: crypto.randomUUID() };
+  await t.mutation(internal.events.queue.worker.beginSync, sync);
+  return sync;
 }
 
 export async function getOrg(t: Engine, orgId: Id<"organizations">): Promise<Doc<"organizations">> {

@@ -13,10 +13,14 @@ type Where = { afterCalls?: number; times?: Times };
 /** A call of an action, in ms since 1970; `endedAt` is NaN while it is under way. */
 type ActionRun = { name: string; args: object; startedAt: number; endedAt: number };
 
+type Watcher = (run: ActionRun, called: string, args: object) => Promise<void>;
+
 export type FaultyEngine = {
   t: Engine;
   /** The actions, in the order in which they began. */
   runs: ActionRun[];
+  /** Is told of each call that an action has made and that was committed. */
+  watch: (watcher: Watcher) => void;
   /** A call throws before it runs. A scheduled one has failed then, although Convex itself tries mutations again. */
   refuse: (which: Which, times?: Times) => void;
   /** A call by an action commits, and then throws all the same. */
@@ -47,10 +51,15 @@ export function startFaultyEngine(): FaultyEngine {
     if (typeof fault?.times === "number") fault.times -= 1;
     return fault;
   };
-  const t = startEngine(overrideAll((name, registered) => toFaulty(name, registered, take, runs)));
+  let watcher: Watcher = () => Promise.resolve();
+  const told: Watcher = (...call) => watcher(...call);
+  const t = startEngine(
+    overrideAll((name, registered) => toFaulty(name, registered, take, runs, told)),
+  );
   return {
     t,
     runs,
+    watch: (given) => void (watcher = given),
     refuse: (which, times) => add("refuse", which, times),
     loseAnswer: (which, times) => add("loseAnswer", which, times),
     kill: (which, { afterCalls = 0, times } = {}) =>
@@ -72,6 +81,7 @@ function toFaulty(
   registered: Registered,
   take: (kind: Kind, name: string) => Fault | undefined,
   runs: ActionRun[],
+  told: Watcher,
 ): object {
   return withHandler(registered, (original) => {
     const handler = original as (ctx: ActionCtx, args: object) => Promise<unknown>;
@@ -79,6 +89,8 @@ function toFaulty(
       if (take("refuse", name)) throw new Error(`${name} was refused`);
       if (!registered.isAction) return await handler(ctx, args);
 
+      const run = { name, args, startedAt: Date.now(), endedAt: NaN };
+      runs.push(run);
       const stop = take("stop", name) ?? NO_STOP;
       let calls = 0;
       let kill = (_error: Error) => undefined as void;
@@ -92,16 +104,15 @@ function toFaulty(
         return async (called, args) => {
           const result = await call(called, args);
           calls += 1;
-          await passStop();
           const name = getFunctionName(called);
+          await told(run, name, args);
+          await passStop();
           if (take("loseAnswer", name)) throw new Error(`the answer of ${name} was lost`);
           return result;
         };
       };
       const [runQuery, runMutation] = [watch(ctx.runQuery), watch(ctx.runMutation)];
       const watched = { ...ctx, runQuery, runMutation, runAction: watch(ctx.runAction) };
-      const run = { name, args, startedAt: Date.now(), endedAt: NaN };
-      runs.push(run);
       try {
         return await Promise.race([passStop().then(() => handler(watched, args)), killed]);
       } finally {

@@ -1,6 +1,6 @@
 /** Where lu.ma's API is: the list of events and, beside it, one event and the key's calendar. */
-import { getVariable } from "../environment";
 import { LIST_VARIABLE, SyncError } from "../failure";
+import { getVariable } from "../runtime";
 import { parseUrl } from "../text";
 
 /**
@@ -36,8 +36,9 @@ export function getAddresses(): LumaAddress[] {
   const address = toAddress(setting);
   if (address !== undefined) return [address];
   throw new SyncError(
-    `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user's name in it) whose path ends in ${CURRENT.list} or ${OLDER.list}`,
-    "wrongAddress",
+    `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user name) whose path ends in ` +
+      `${CURRENT.list} or ${OLDER.list}; correct it on this deployment, or remove it to ask lu.ma itself`,
+    "misconfigured",
   );
 }
 

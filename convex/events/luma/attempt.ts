@@ -3,9 +3,9 @@
  * to ask again, nor what an answer contains.
  */
 import * as z from "zod/v4";
-import type { LumaKey } from "../../orgs/lumaKey";
 import type { Cause } from "../failure";
 import { quote } from "../text";
+import type { LumaKey } from "./key";
 
 export type Attempt = {
   url: URL;
@@ -44,23 +44,20 @@ export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt):
     // Without its body, an answer still says by its status what to do; a 200 does not.
     if (response !== undefined && !response.ok) return toOutcome(response, "", url, key);
     if (controller.signal.aborted) {
-      return failed(
-        "broken",
-        `${url.host} gave no answer within ${Math.round(timeoutMs / 1_000)} s`,
-      );
+      return failed(`${url.host} gave no answer within ${Math.round(timeoutMs / 1_000)} s`);
     }
     if (response !== undefined) {
-      return failed("broken", `${url.host} lost the connection in the middle of an answer`);
+      return failed(`${url.host} lost the connection in the middle of an answer`);
     }
     const said = `: ${quote(withoutQuery(describeError(error)), key.apiKey)}`;
-    return failed("unconnected", `no connection to ${url.host}`, said);
+    return failed(`no connection to ${url.host}`, said);
   } finally {
     clearTimeout(timer);
   }
 }
 
-function failed(cause: Cause, what: string, said = ""): FailedAttempt {
-  return { cause, what, said, retryAfter: null };
+function failed(what: string, said = ""): FailedAttempt {
+  return { cause: "unavailable", what, said, retryAfter: null };
 }
 
 function toOutcome(response: Response, body: string, url: URL, key: LumaKey): Outcome {
@@ -77,17 +74,15 @@ function toOutcome(response: Response, body: string, url: URL, key: LumaKey): Ou
   };
 }
 
-/** Only JSON is lu.ma's own word. */
 function toCause(status: number, isJson: boolean): Cause {
   if (status === 429) return "rateLimited";
-  if (status === 408 || status === 425) return "notNow";
-  if (status >= 500 || status < 300) return "broken";
+  if (status === 408 || status === 425 || status >= 500 || status < 300) return "unavailable";
   if (status < 400) return "redirected";
-  if (status === 404 || status === 410) return isJson ? "gone" : "misrouted";
-  if (!isJson) return "blocked";
+  if (!isJson) return "foreign";
   if (status === 400) return "malformed";
   if (status === 401) return "keyRejected";
-  return status === 403 ? "forbidden" : "refused";
+  if (status === 403) return "forbidden";
+  return status === 404 || status === 410 ? "gone" : "refused";
 }
 
 /** lu.ma's errors are `{ message, code }`. */

@@ -6,7 +6,7 @@ import type { Audience, LumaEvent } from "./wire";
 // Convex refuses a document over 1 MiB, and with it the calendar's whole sync, every day.
 const MAX_TITLE_UNITS = 500;
 const MAX_LOCATION_UNITS = 1_000;
-const MAX_DESCRIPTION_UNITS = 50_000;
+const MAX_DESCRIPTION_UNITS = 20_000;
 
 /** Every mirrored field of an event. */
 export function toMirroredEvent(event: LumaEvent, audiences: Audience[]): MirroredEvent {
@@ -24,7 +24,7 @@ export function toMirroredEvent(event: LumaEvent, audiences: Audience[]): Mirror
   };
 }
 
-/** lu.ma's Markdown or, without any, the plain text, which lacks the links' addresses; empty when lu.ma has neither. */
+/** lu.ma's Markdown or, without any, the plain text, which leaves out the links' addresses; empty if there is neither. */
 export function toDescription({ description, description_md }: LumaEvent): string | undefined {
   if (description === undefined && description_md === undefined) return undefined;
   const text = [description_md, description].find((one) => one?.trim()) ?? "";

@@ -1,7 +1,7 @@
 /** Makes one request to lu.ma: asks again for as long as that may help, then gives up with a reason. */
 import { milliseconds } from "date-fns";
-import { sleep } from "../convexCalls";
 import { SyncError, type Cause } from "../failure";
+import { sleep } from "../runtime";
 import { attempt, type Attempt, type FailedAttempt } from "./attempt";
 
 /** How often to ask, and how long to wait for an answer. */
@@ -22,7 +22,7 @@ export const ONCE: Patience = {
   answerTimeoutMs: milliseconds({ seconds: 10 }),
 };
 
-const MAY_PASS_AT_ONCE: Cause[] = ["broken", "unconnected", "notNow"];
+/** What is often over within seconds. */
 /** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
 const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
 const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
@@ -71,7 +71,7 @@ function toWait(
     // A second 429 shows that `Retry-After` is wrong: 0 and dates in the past have been seen.
     return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
   }
-  return MAY_PASS_AT_ONCE.includes(cause) ? retryWaitsMs[failed - 1] : undefined;
+  return cause === "unavailable" ? retryWaitsMs[failed - 1] : undefined;
 }
 
 /** `Retry-After` is a number of seconds or an HTTP date (RFC 9110, 10.2.3). */

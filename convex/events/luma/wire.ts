@@ -65,6 +65,7 @@ const lumaEvent = z.object({
   zoom_meeting_url: optionalText,
   description: descriptionText,
   description_md: descriptionText,
+  calendar_id: optionalText,
 });
 
 /** Who may see an event. */

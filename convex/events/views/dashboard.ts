@@ -1,91 +1,57 @@
 /** What a signed-in member's dashboard shows. */
 import { milliseconds } from "date-fns";
-import type { Doc } from "../../_generated/dataModel";
+import { getDocumentSize } from "convex/values";
 import type { QueryCtx } from "../../_generated/server";
-import { getOrg, getOwnMemberships, toShownOrg, type OrgId, type ShownOrg } from "../../orgs/app";
-import { Budget, mergeByEnd, MIB, queryNotOver, within } from "../boundedReads";
-import { inOrderOfStart, toDashboardEvent, type DashboardEvent } from "./shown";
+import { getOwnMemberships, toShownOrg, type ShownOrg } from "../../lumaApp";
+import { getOrg, type OrgId } from "../organizations";
+import { toDashboardEvent } from "./shapes";
+import { listUpcoming } from "./upcoming";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });
-const MAX_EVENTS = 50;
-// Each list looks at so many events at most. It leaves out those that start later or stand in a list already and, for
-// discovery, those of the member's own organizations and of ones that no longer exist.
-const MAX_OWN_LOOKED_AT = 1_000;
-const MAX_OTHERS_LOOKED_AT = 400;
-/** 50 of this module's largest events take 7.2 MiB. Discovery gets the rest of the budget, 4 MiB at least. */
-const OWN_BYTES = 10 * MIB;
-/** Of the bytes for own events. */
-const MEMBERSHIP_BYTES = 4 * MIB;
+// How many of those that start next each list looks at. Discovery passes over the member's own.
+const MAX_OWN_NEXT = 300;
+const MAX_OTHERS_NEXT = 200;
+/** An app's organizations may be large, and a query that reads more than 16 MiB fails for everybody. */
+const MAX_ORG_BYTES = 4 * 1024 * 1024;
 
 export async function readDashboard(ctx: QueryCtx, now: number) {
-  const budget = new Budget();
-  const ownBudget = budget.part(OWN_BYTES);
-  const memberships = await getOwnMemberships(ctx, ownBudget.part(MEMBERSHIP_BYTES));
+  const memberships = await getOwnMemberships(ctx);
   if (memberships === null) return { userOrgEvents: [], otherOrgEvents: [] };
-  const ownOrgIds = new Set(memberships.map((membership) => membership.orgId));
-  const latestStart = now + DASHBOARD_AHEAD_MS;
+  const range = { now, until: now + DASHBOARD_AHEAD_MS };
+  const lookUp = toLookup(ctx);
+  const ownOrgIds = new Set(memberships.map(({ orgId }) => orgId));
+  const orgIds: OrgId[] = [];
+  for (const orgId of ownOrgIds) if ((await lookUp(orgId)) !== null) orgIds.push(orgId);
 
-  const lookUpOwn = toLookup(ctx, ownBudget);
-  const sources = [...ownOrgIds].map(async function* (orgId) {
-    // Reads each organization together with its first event: if all are very large, some are shown rather than none.
-    if ((await lookUpOwn(orgId)) !== null) yield* within(ownBudget, queryNotOver(ctx, orgId, now));
+  const own = await listUpcoming(
+    ctx,
+    { orgIds, ...range, maxNext: MAX_OWN_NEXT },
+    async (event) => {
+      const org = await lookUp(event.orgId);
+      return org && toDashboardEvent(event, org);
+    },
+  );
+  const all = { orgIds: "all" as const, ...range, maxNext: MAX_OTHERS_NEXT };
+  const others = await listUpcoming(ctx, all, async (event) => {
+    if (ownOrgIds.has(event.orgId) || own.has(event.lumaEventId)) return null;
+    const org = await lookUp(event.orgId);
+    return org && toDashboardEvent(event, org);
   });
-  const own = await toList(
-    mergeByEnd(sources),
-    MAX_OWN_LOOKED_AT,
-    lookUpOwn,
-    ({ startAt }) => startAt <= latestStart,
-  );
-
-  const notOver = ctx.db
-    .query("events")
-    .withIndex("by_status_over", (q) => q.eq("status", "listed").gt("overAt", now));
-  const others = await toList(
-    within(budget, notOver),
-    MAX_OTHERS_LOOKED_AT,
-    toLookup(ctx, budget),
-    ({ startAt, orgId, lumaEventId }) =>
-      startAt <= latestStart && !ownOrgIds.has(orgId) && !own.has(lumaEventId),
-  );
-  return {
-    userOrgEvents: inOrderOfStart(own.values()),
-    otherOrgEvents: inOrderOfStart(others.values()),
-  };
+  return { userOrgEvents: [...own.values()], otherOrgEvents: [...others.values()] };
 }
 
-type Lookup = (orgId: OrgId) => Promise<ShownOrg | null>;
-
-/** Reads each organization once. `null` for one that no longer exists, or that the budget has nothing left for. */
-function toLookup(ctx: QueryCtx, budget: Budget): Lookup {
+/** Reads each organization once. `null` for one that no longer exists, and for those beyond 4 MiB. */
+function toLookup(ctx: QueryCtx): (orgId: OrgId) => Promise<ShownOrg | null> {
   const known = new Map<OrgId, ShownOrg | null>();
+  let bytes = 0;
   return async (orgId) => {
     let shown = known.get(orgId);
     if (shown === undefined) {
-      const org = budget.isSpent ? null : await getOrg(ctx, orgId);
-      if (org !== null) budget.spend(org);
-      shown = org && (await toShownOrg(ctx, org));
+      const org = bytes < MAX_ORG_BYTES ? await getOrg(ctx, orgId) : null;
+      if (org !== null) bytes += getDocumentSize(org);
+      shown = org !== null && bytes < MAX_ORG_BYTES ? await toShownOrg(ctx, org) : null;
       known.set(orgId, shown);
     }
     return shown;
   };
-}
-
-/** The first 50 that are wanted, by lu.ma id, so that an event of two calendars stands in a list once. */
-async function toList(
-  events: AsyncIterable<Doc<"events">>,
-  maxLookedAt: number,
-  lookUpOrg: Lookup,
-  isWanted: (event: Doc<"events">) => boolean,
-): Promise<Map<string, DashboardEvent>> {
-  const list = new Map<string, DashboardEvent>();
-  let lookedAt = 0;
-  for await (const event of events) {
-    if (isWanted(event) && !list.has(event.lumaEventId)) {
-      const org = await lookUpOrg(event.orgId);
-      if (org !== null) list.set(event.lumaEventId, toDashboardEvent(event, org));
-    }
-    lookedAt += 1;
-    if (list.size === MAX_EVENTS || lookedAt === maxLookedAt) break;
-  }
-  return list;
 }

@@ -1,7 +1,8 @@
 /** The wall between the tables and visitors: only the fields that these shapes name pass. */
 import { v, type Infer } from "convex/values";
-import type { Doc } from "../../_generated/dataModel";
-import { shownOrg, type ShownOrg } from "../../orgs/app";
+import type { Doc, Id } from "../../_generated/dataModel";
+import type { QueryCtx } from "../../_generated/server";
+import { shownOrg, type ShownOrg } from "../../lumaApp";
 import schema from "../../schema";
 import { pick } from "../validators";
 
@@ -22,7 +23,10 @@ const shownEvent = storedEvent
   )
   .extend({ _id: v.id("events") });
 
-const orgPageEvent = shownEvent.extend(storedEvent.pick("description").fields);
+const orgPageEvent = shownEvent.extend({
+  /** lu.ma's Markdown, from outside: for a renderer that takes no HTML. */
+  description: v.optional(v.string()),
+});
 export type OrgPageEvent = Infer<typeof orgPageEvent>;
 
 export const orgPage = v.object({
@@ -32,7 +36,7 @@ export const orgPage = v.object({
   past: v.array(orgPageEvent),
 });
 
-/** Without a description: no card shows 50,000 characters, and every member would be sent them. */
+/** Without a description: a dashboard's cards don't show it. */
 const dashboardEvent = shownEvent.extend({ org: shownOrg });
 export type DashboardEvent = Infer<typeof dashboardEvent>;
 
@@ -41,19 +45,18 @@ export const dashboard = v.object({
   otherOrgEvents: v.array(dashboardEvent),
 });
 
-export function toOrgPageEvent(event: Doc<"events">): OrgPageEvent {
-  const { description } = event;
-  // An empty one is for the sync only: it says that lu.ma was asked.
-  return { ...pick(shownEvent, event), description: description === "" ? undefined : description };
+export async function toOrgPageEvent(ctx: QueryCtx, event: Doc<"events">): Promise<OrgPageEvent> {
+  const described = event.isDescribed ? await findDescription(ctx, event._id) : null;
+  return { ...pick(shownEvent, event), description: described?.text };
+}
+
+export async function findDescription(ctx: QueryCtx, eventId: Id<"events">) {
+  return await ctx.db
+    .query("eventDescriptions")
+    .withIndex("by_event", (q) => q.eq("eventId", eventId))
+    .first();
 }
 
 export function toDashboardEvent(event: Doc<"events">, org: ShownOrg): DashboardEvent {
   return { ...pick(shownEvent, event), org };
-}
-
-/** Sorts events that were read in order of end. */
-export function inOrderOfStart<Event extends { startAt: number }>(
-  events: Iterable<Event>,
-): Event[] {
-  return [...events].sort((a, b) => a.startAt - b.startAt);
 }

@@ -1,14 +1,14 @@
 /** Compares a calendar's listing with what is stored: what a sync has to do. */
 import { compareValues } from "convex/values";
-import { internal } from "../_generated/api";
-import type { Doc } from "../_generated/dataModel";
-import type { ActionCtx } from "../_generated/server";
-import type { OrgId } from "../orgs/app";
+import { internal } from "../../_generated/api";
+import type { Doc } from "../../_generated/dataModel";
+import type { ActionCtx } from "../../_generated/server";
+import type { LumaListing } from "../lumaClient";
+import type { OrgId } from "../organizations";
+import { mirroredEvent, pick, type ComparedEvent, type MirroredEvent } from "../validators";
 import { repeated } from "./convexCalls";
 import { selectCandidates, type Candidate } from "./descriptions";
-import { selectLacking } from "./lacking";
-import type { LumaListing } from "./lumaClient";
-import { mirroredEvent, pick, type ComparedEvent, type MirroredEvent } from "./validators";
+import { selectMissing } from "./missing";
 import type { Window } from "./window";
 
 const MIRRORED_FIELDS = Object.keys(mirroredEvent.fields) as (keyof MirroredEvent)[];
@@ -26,8 +26,8 @@ export type Changes = {
   unchanged: number;
   /** Listed events that are new or differ, and stored ones to hide. */
   toWrite: MirroredEvent[];
-  /** Stored events to ask lu.ma for, because the listing lacks them. */
-  lacking: ComparedEvent[];
+  /** Stored events to ask lu.ma for, because they are missing from the list. */
+  missing: ComparedEvent[];
   /** Events whose descriptions to ask for. */
   candidates: Candidate[];
 };
@@ -44,7 +44,7 @@ export async function compareWithStored(
   const [known, unchanged] = [new Set<string>(), new Set<string>()];
   const hidden: MirroredEvent[] = [];
   let candidates: Candidate[] = [];
-  let lacking: ComparedEvent[] = [];
+  let missing: ComparedEvent[] = [];
   let cursor: string | null = null;
   for (;;) {
     const args = { orgId, overAfter: window.after, cursor };
@@ -56,8 +56,8 @@ export async function compareWithStored(
       if (listed !== undefined) {
         known.add(lumaEventId);
         if (isSameEvent(event, listed)) unchanged.add(lumaEventId);
-        candidates.push({ ...listed, description: event.description });
-      } else if (!isPublic.has(lumaEventId)) lacking.push(event);
+        candidates.push({ ...listed, isDescribed: event.isDescribed });
+      } else if (!isPublic.has(lumaEventId)) missing.push(event);
       else if (isPublic.get(lumaEventId)) candidates.push(event);
       // An entry that cannot be read and does not say public may be private by now.
       else if (event.status === "listed") {
@@ -66,16 +66,18 @@ export async function compareWithStored(
     }
     // Page by page, to keep no more than one sync asks for.
     candidates = selectCandidates(candidates, now);
-    lacking = selectLacking(lacking, window, now);
+    missing = selectMissing(missing, window, now);
     if (stored.isDone) break;
     cursor = stored.continueCursor;
   }
   const listed = [...listing.listed.values()];
-  const added = listed.filter(({ lumaEventId }) => !known.has(lumaEventId));
+  const added = listed
+    .filter(({ lumaEventId }) => !known.has(lumaEventId))
+    .map((event) => ({ ...event, isDescribed: false }));
   return {
     unchanged: unchanged.size,
     toWrite: [...listed.filter(({ lumaEventId }) => !unchanged.has(lumaEventId)), ...hidden],
-    lacking,
+    missing,
     candidates: selectCandidates([...candidates, ...added], now),
   };
 }

@@ -1,8 +1,9 @@
 /** Which events a sync asks for, by their start. */
 import { milliseconds } from "date-fns";
+import { settings } from "../../lumaApp";
 
-const WINDOW_BACK_MS = milliseconds({ days: 30 });
-const WINDOW_AHEAD_MS = milliseconds({ days: 90 });
+const WINDOW_BACK_MS = milliseconds({ days: settings.windowBackDays ?? 30 });
+const WINDOW_AHEAD_MS = milliseconds({ days: settings.windowAheadDays ?? 90 });
 /** No window begins earlier, however long ago the last successful sync was. */
 const MAX_WINDOW_BACK_MS = milliseconds({ days: 365 });
 
@@ -16,5 +17,10 @@ export type Window = { after: number; before: number };
  */
 export function toWindow(lastSynced: number | undefined, now: number): Window {
   const from = Math.min(lastSynced ?? now, now) - WINDOW_BACK_MS;
-  return { after: Math.max(from, now - MAX_WINDOW_BACK_MS), before: now + WINDOW_AHEAD_MS };
+  return { after: Math.max(from, now - MAX_WINDOW_BACK_MS), before: toReach(now) };
+}
+
+/** The last start (ms) that a sync sees. */
+export function toReach(syncedAt: number): number {
+  return syncedAt + WINDOW_AHEAD_MS;
 }

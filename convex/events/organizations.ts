@@ -1,0 +1,65 @@
+/** The app's organizations: looks them up, pages through them and patches the module's own fields. */
+import { ConvexError, v } from "convex/values";
+import type { PaginationOptions } from "convex/server";
+import type { Doc, Id } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { getOrgName, orgTable } from "../lumaApp";
+import schema from "../schema";
+import { hasLumaKey } from "./luma/key";
+import { toLogItem } from "./text";
+
+export type Org = Doc<typeof orgTable>;
+export type OrgId = Id<typeof orgTable>;
+export const orgId = v.id(orgTable);
+export const orgDocument = schema.tables[orgTable].validator.extend({
+  _id: orgId,
+  _creationTime: v.number(),
+});
+
+/** The fields that the module adds to an organization. */
+export type LumaFields = Pick<
+  Org,
+  "lumaCalendarUrl" | "lumaApiKey" | "eventsLastSynced" | "eventsSyncError"
+>;
+
+/** What errors and logs call an organization, on one line of at most 150 characters; its id if it is gone. */
+export function nameOf(org: Org | OrgId): string {
+  return typeof org === "string" ? org : toLogItem(String(getOrgName(org)));
+}
+
+export async function getOrg(ctx: QueryCtx, id: OrgId): Promise<Org | null> {
+  return await ctx.db.get(orgTable, id);
+}
+
+/** @throws ConvexError when there is no such organization. */
+export async function requireOrg(ctx: QueryCtx, id: OrgId): Promise<Org> {
+  const org = await getOrg(ctx, id);
+  if (org === null) throw new ConvexError(noSuchOrg(id));
+  return org;
+}
+
+export function noSuchOrg(id: OrgId): string {
+  return `There is no organization with the id ${id}: it was deleted, or the id is wrong.`;
+}
+
+export function noKey(org: Org): string {
+  return `Organization "${nameOf(org)}" has no lu.ma API key: connect it with orgs/mutations:setLumaConfig first.`;
+}
+
+/** Writes only the fields that it is given; `undefined` clears one. */
+export async function patchOrg(ctx: MutationCtx, id: OrgId, fields: Partial<LumaFields>) {
+  await ctx.db.patch(orgTable, id, fields);
+}
+
+/** Pages get shorter when an app keeps a lot in an organization. */
+const PAGE_BYTES = 4 * 1024 * 1024;
+
+/** A page of the organizations that have a key. It reads no others. */
+export async function paginateConnectedOrgs(ctx: QueryCtx, options: PaginationOptions) {
+  const found = await ctx.db
+    .query(orgTable)
+    // A missing field sorts before every value.
+    .withIndex("by_luma_api_key", (q) => q.gt("lumaApiKey", undefined))
+    .paginate({ ...options, maximumBytesRead: PAGE_BYTES });
+  return { ...found, page: found.page.filter(hasLumaKey) };
+}

@@ -1,0 +1,50 @@
+/** Calls Convex from a sync: retries what it refuses, and writes in batches. */
+import { ConvexError } from "convex/values";
+import { SyncError } from "../failure";
+import { sleep } from "../runtime";
+
+/** Conflicts, overloads and a spent write budget are over within seconds. */
+const RETRY_WAITS_MS = [1_000, 3_000];
+
+/**
+ * Calls a query or mutation, and retries it after 1 and 3 s unless it throws one of the module's own errors. May run a
+ * committed call twice, so callers must be idempotent.
+ */
+export async function repeated<Result>(call: () => Promise<Result>): Promise<Result> {
+  for (const waitMs of RETRY_WAITS_MS) {
+    try {
+      return await call();
+    } catch (error) {
+      if (error instanceof ConvexError) throw error;
+      await sleep(waitMs);
+    }
+  }
+  return await call();
+}
+
+// A free deployment may write 4 MiB a second, for all of the app. Batches of these sizes, this far apart, take half of
+// that when every document is as large as it can be, and a fraction otherwise.
+export const EVENTS_PER_WRITE = 50;
+export const DESCRIPTIONS_PER_WRITE = 10;
+export const WRITE_PAUSE_MS = 250;
+
+/**
+ * Writes items batch by batch.
+ *
+ * @param until when to give up, ms since 1970.
+ */
+export async function writeInBatches<Item>(
+  items: Item[],
+  batchSize: number,
+  until: number,
+  write: (batch: Item[]) => Promise<void>,
+): Promise<void> {
+  for (let from = 0; from < items.length; from += batchSize) {
+    if (Date.now() >= until) {
+      throw new SyncError("7 minutes 30 after it began, it had events left to write");
+    }
+    const batch = items.slice(from, from + batchSize);
+    await repeated(() => write(batch));
+    await sleep(WRITE_PAUSE_MS);
+  }
+}

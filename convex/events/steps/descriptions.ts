@@ -1,0 +1,77 @@
+/**
+ * Asks lu.ma for the descriptions of some events, one by one, because its lists have had none since July 2026.
+ */
+import { ConvexError } from "convex/values";
+import { internal } from "../../_generated/api";
+import type { Doc } from "../../_generated/dataModel";
+import type { ActionCtx } from "../../_generated/server";
+import { quoteConvex, SyncError, type SyncFailure } from "../failure";
+import type { LumaKey } from "../luma/key";
+import type { RunningSync } from "../queue/syncs";
+import type { EventDescription } from "../validators";
+import { DESCRIPTIONS_PER_WRITE, writeInBatches } from "./convexCalls";
+import { MAX_ASKED_FOR, type SingleEvents } from "./singleEvents";
+
+/** An event whose description may be asked for: stored, or about to be. */
+export type Candidate = Pick<
+  Doc<"events">,
+  "lumaEventId" | "startAt" | "endAt" | "status" | "isDescribed"
+>;
+
+/**
+ * What one sync asks for, of events that are `listed` and not over: those that were never asked for come first, and the
+ * soonest first.
+ */
+export function selectCandidates(candidates: Candidate[], now: number): Candidate[] {
+  return candidates
+    .filter(({ status, startAt, endAt }) => status === "listed" && (endAt ?? startAt) > now)
+    .sort((a, b) => Number(a.isDescribed) - Number(b.isDescribed) || a.startAt - b.startAt)
+    .slice(0, MAX_ASKED_FOR);
+}
+
+type DescriptionSync = RunningSync & {
+  key: LumaKey;
+  singleEvents: SingleEvents;
+  /** When to give up writing, ms since 1970. */
+  until: number;
+};
+
+/**
+ * The last step of a sync; it never fails one.
+ *
+ * @param fetched descriptions to write beside those that are fetched here.
+ * @returns how many were new, changed or cleared, and a note for the log.
+ */
+export async function syncDescriptions(
+  ctx: ActionCtx,
+  { orgId, syncId, key, singleEvents, until }: DescriptionSync,
+  candidates: Candidate[],
+  fetched: EventDescription[],
+): Promise<{ described: number; note: string }> {
+  const toWrite = [...fetched];
+  for (const { lumaEventId } of candidates) {
+    const answer = await singleEvents.ask(lumaEventId, "description");
+    if (answer === "not asked") break;
+    // Whatever lu.ma answers, the event was asked for. Otherwise it would come before the others in every sync.
+    const description = typeof answer === "object" ? answer.description : undefined;
+    toWrite.push({ lumaEventId, description });
+  }
+  let described = 0;
+  let problem = "";
+  try {
+    const { describeEvents } = internal.events.mutations;
+    await writeInBatches(toWrite, DESCRIPTIONS_PER_WRITE, until, async (descriptions) => {
+      described += (await ctx.runMutation(describeEvents, { orgId, syncId, descriptions }))
+        .described;
+    });
+  } catch (error) {
+    problem = `Not all descriptions were written: ${explain(error, key)}`;
+  }
+  return { described, note: `${singleEvents.describe()} ${problem}` };
+}
+
+function explain(error: unknown, key: LumaKey): string {
+  if (error instanceof ConvexError) return (error.data as SyncFailure).message;
+  if (error instanceof SyncError) return `${error.message}.`;
+  return `Convex refused it${quoteConvex(error, key)}.`;
+}

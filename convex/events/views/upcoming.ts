@@ -1,0 +1,148 @@
+/**
+ * Picks what a list of events to come shows: of 50 places, 10 are for events longer than a day, 15 for others that are on
+ * now, and the rest for what starts next, so that no kind hides another. Free places go to more of what is on, then of
+ * the long ones.
+ */
+import { milliseconds } from "date-fns";
+import type { Doc } from "../../_generated/dataModel";
+import type { QueryCtx } from "../../_generated/server";
+import { settings } from "../../lumaApp";
+import type { OrgId } from "../organizations";
+
+type Event = Doc<"events">;
+
+const MAX_UPCOMING = settings.maxUpcoming ?? 50;
+const LONG_PLACES = Math.floor(MAX_UPCOMING * 0.2);
+const ON_NOW_PLACES = Math.floor(MAX_UPCOMING * 0.3);
+/** How many long events a list looks at, and how many that are on now, shown or not. */
+const MAX_LOOKED_AT = 100;
+
+/** Events longer than this have `isLong`. */
+export const DAY_MS = milliseconds({ hours: 24 });
+
+export type Upcoming = {
+  /** Whose events: "all" is for everybody's. */
+  orgIds: OrgId[] | "all";
+  /** ms since 1970. */
+  now: number;
+  /** Leaves out what starts later (ms since 1970). */
+  until: number;
+  /** How many of those that start next it looks at, shown or not. */
+  maxNext: number;
+};
+
+/**
+ * The events of a list, in order of start, by lu.ma id: an event of two calendars is in it once.
+ *
+ * @param toShown what to show of an event; `null` passes it over.
+ */
+export async function listUpcoming<Shown>(
+  ctx: QueryCtx,
+  { orgIds, now, until, maxNext }: Upcoming,
+  toShown: (event: Event) => Promise<Shown | null>,
+): Promise<Map<string, Shown>> {
+  const merged = (query: (orgId?: OrgId) => AsyncIterable<Event>, order: Order) =>
+    merge(orgIds === "all" ? [query()] : orgIds.map(query), order);
+  const long = lookAt(
+    merged(
+      (orgId) => queryLong(ctx, now, orgId),
+      (event) => event.overAt,
+    ),
+    MAX_LOOKED_AT,
+    (event) => event.startAt <= until,
+  );
+  const onNow = lookAt(
+    // An event of at most a day that is on has begun within the last day.
+    merged(
+      (orgId) => queryStarts(ctx, now - DAY_MS, now, orgId).order("desc"),
+      (event) => -event.startAt,
+    ),
+    MAX_LOOKED_AT,
+    (event) => !event.isLong && event.overAt > now,
+  );
+  const next = lookAt(
+    merged(
+      (orgId) => queryStarts(ctx, now, until, orgId),
+      (event) => event.startAt,
+    ),
+    maxNext,
+    (event) => !event.isLong,
+  );
+
+  const list = new Map<string, { startAt: number; shown: Shown }>();
+  const fill = async (events: AsyncIterator<Event>, places: number) => {
+    for (const end = Math.min(list.size + places, MAX_UPCOMING); list.size < end;) {
+      const { done, value: event } = await events.next();
+      if (done) return;
+      if (list.has(event.lumaEventId)) continue;
+      const shown = await toShown(event);
+      if (shown !== null) list.set(event.lumaEventId, { startAt: event.startAt, shown });
+    }
+  };
+  await fill(long, LONG_PLACES);
+  await fill(onNow, ON_NOW_PLACES);
+  for (const events of [next, onNow, long]) await fill(events, MAX_UPCOMING);
+  const inOrder = [...list].sort(([, a], [, b]) => a.startAt - b.startAt);
+  return new Map(inOrder.map(([id, { shown }]) => [id, shown]));
+}
+
+/** Long events that are not over, the first to end first. */
+function queryLong(ctx: QueryCtx, now: number, orgId?: OrgId) {
+  const events = ctx.db.query("events");
+  return orgId === undefined
+    ? events.withIndex("by_status_long_over", (q) =>
+        q.eq("status", "listed").eq("isLong", true).gt("overAt", now),
+      )
+    : events.withIndex("by_org_status_long_over", (q) =>
+        q.eq("orgId", orgId).eq("status", "listed").eq("isLong", true).gt("overAt", now),
+      );
+}
+
+/** Events that start after `after`, and not after `until`. */
+function queryStarts(ctx: QueryCtx, after: number, until: number, orgId?: OrgId) {
+  const events = ctx.db.query("events");
+  return orgId === undefined
+    ? events.withIndex("by_status_start", (q) =>
+        q.eq("status", "listed").gt("startAt", after).lte("startAt", until),
+      )
+    : events.withIndex("by_org_status_start", (q) =>
+        q.eq("orgId", orgId).eq("status", "listed").gt("startAt", after).lte("startAt", until),
+      );
+}
+
+type Order = (event: Event) => number;
+
+/** Merges events of several queries, each in this order. Reads one event ahead in each, and none beyond that. */
+export async function* merge(
+  queries: AsyncIterable<Event>[],
+  order: Order,
+): AsyncGenerator<Event, undefined> {
+  const heads: { event: Event; events: AsyncIterator<Event> }[] = [];
+  for (const query of queries) {
+    const events = query[Symbol.asyncIterator]();
+    const { done, value } = await events.next();
+    if (!done) heads.push({ event: value, events });
+  }
+  for (;;) {
+    const [head] = heads.sort((a, b) => order(a.event) - order(b.event));
+    if (head === undefined) return;
+    yield head.event;
+    const { done, value } = await head.events.next();
+    if (done) heads.shift();
+    else head.event = value;
+  }
+}
+
+/** Those of the first `count` events that are wanted. */
+async function* lookAt(
+  events: AsyncIterable<Event>,
+  count: number,
+  isWanted: (event: Event) => boolean,
+): AsyncGenerator<Event, undefined> {
+  let left = count;
+  for await (const event of events) {
+    left -= 1;
+    if (isWanted(event)) yield event;
+    if (left === 0) return;
+  }
+}

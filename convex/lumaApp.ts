@@ -1,0 +1,78 @@
+/**
+ * What your app decides: where its organizations are and what visitors see of them, who belongs to them, what happens
+ * when events are published, and the module's settings. This is the only file of the module's that you edit, and an
+ * update leaves it alone.
+ */
+import { v, type Infer } from "convex/values";
+import type { Id } from "./_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "./_generated/server";
+import type { Org, OrgId } from "./events/organizations";
+import type { LumaSettings } from "./events/settings";
+import { getVariable } from "./events/runtime";
+import { toHttpUrl } from "./events/text";
+
+/** Your table of organizations. */
+export const orgTable = "organizations";
+
+/** What errors and logs call an organization. */
+export function getOrgName(org: Org): string {
+  return org.name;
+}
+
+/** What visitors see of an organization beside its events: only what your pages need, and nothing secret. */
+export const shownOrg = v.object({
+  _id: v.id(orgTable),
+  name: v.string(),
+  slug: v.optional(v.string()),
+  logoUrl: v.optional(v.string()),
+});
+export type ShownOrg = Infer<typeof shownOrg>;
+
+/**
+ * Fills in `shownOrg`. A dashboard calls it once for each organization. For a logo in Convex's file storage:
+ * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
+ */
+export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg> {
+  // Every event on a dashboard carries its organization, so a logo in a `data:` URL would be sent hundreds of times.
+  return { _id: org._id, name: org.name, slug: org.slug, logoUrl: toHttpUrl(org.logoUrl) };
+}
+
+/** More than anybody has. A dashboard reads the events of each. */
+const MAX_MEMBERSHIPS = 50;
+
+export type OwnMembership = { orgId: OrgId; role: "admin" | "member" };
+
+/**
+ * The organizations that the signed-in person belongs to, at most 50; `null` if nobody is signed in.
+ *
+ * Here, a membership's `userId` is the identity's subject. Convex Auth puts `userId|sessionId` there, so for tokens that
+ * this deployment issued it is the part before the `|`.
+ */
+export async function getOwnMemberships(ctx: QueryCtx): Promise<OwnMembership[] | null> {
+  const identity = await ctx.auth.getUserIdentity();
+  if (identity === null) return null;
+  const { subject, issuer } = identity;
+  // Other issuers may use a `|` for anything.
+  const isOwnToken = issuer === getVariable("CONVEX_SITE_URL");
+  const userId = (isOwnToken && subject.split("|")[0]) || subject;
+  const memberships = await ctx.db
+    .query("orgMemberships")
+    .withIndex("by_user", (q) => q.eq("userId", userId))
+    .take(MAX_MEMBERSHIPS);
+  return memberships.map(({ orgId, role }) => ({ orgId, role }));
+}
+
+/**
+ * For notifications and feeds. The module calls this when events that are not over become visible: new ones, and ones
+ * that were hidden or removed before. It doesn't until the first sync with a new key has succeeded, so connecting a
+ * calendar notifies nobody. It gets at most 100 events a call, in the transaction that writes them: what you schedule
+ * here runs once, if they are written. If this throws, they are not; the sync is retried, and its error names this
+ * function.
+ */
+export async function onEventsPublished(
+  _ctx: MutationCtx,
+  _published: { orgId: OrgId; eventIds: Id<"events">[] },
+): Promise<void> {}
+
+/** Replaces the module's defaults; see "What can be changed" in events/README.md. */
+export const settings: LumaSettings = {};
