@@ -29,10 +29,14 @@ export const shownOrg = v.object({
 export type ShownOrg = Infer<typeof shownOrg>;
 
 /**
- * Fills in `shownOrg`. A dashboard calls it once for each organization. For a logo in Convex's file storage:
+ * Fills in `shownOrg`, or returns `null` to hide the organization and its events from this visitor: `ctx.auth` says who
+ * that is. By default, everybody may see every organization. A dashboard calls this once for each. Events that it hides
+ * still count toward what a dashboard looks at, so they can make its discovery list shorter.
+ *
+ * For a logo in Convex's file storage:
  * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
  */
-export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg> {
+export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg | null> {
   // Every event on a dashboard carries its organization, so a logo in a `data:` URL would be sent hundreds of times.
   return { _id: org._id, name: org.name, slug: org.slug, logoUrl: toHttpUrl(org.logoUrl) };
 }
@@ -62,12 +66,20 @@ export async function getOwnMemberships(ctx: QueryCtx): Promise<OwnMembership[] 
   return memberships.map(({ orgId, role }) => ({ orgId, role }));
 }
 
+/** Whether the signed-in person may connect an organization's calendar and sync it. */
+export async function isOrgAdmin(ctx: QueryCtx, orgId: OrgId): Promise<boolean> {
+  const memberships = (await getOwnMemberships(ctx)) ?? [];
+  return memberships.some((own) => own.orgId === orgId && own.role === "admin");
+}
+
 /**
  * For notifications and feeds. The module calls this when events that are not over become visible: new ones, and ones
- * that were hidden or removed before. It doesn't until the first sync with a new key has succeeded, so connecting a
- * calendar notifies nobody. It gets at most 100 events a call, in the transaction that writes them: what you schedule
- * here runs once, if they are written. If this throws, they are not; the sync is retried, and its error names this
- * function.
+ * that were hidden or removed before. Connecting a calendar notifies nobody, and neither does an event that has only come
+ * within 90 days. The module also calls this for organizations that `toShownOrg` hides from some visitors.
+ *
+ * It gets at most 50 events a call, in the transaction that writes them: what you schedule here runs once, if they are
+ * written. Their descriptions may come later. If this throws, the events are not written; the sync is retried, and its
+ * error names this function.
  */
 export async function onEventsPublished(
   _ctx: MutationCtx,

@@ -8,12 +8,14 @@ import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { onEventsPublished } from "../lumaApp";
 import { hasLumaKey } from "./luma/key";
+import { deleteSecrets } from "./luma/secrets";
 import { getOrg, nameOf, orgId, patchOrg, type OrgId } from "./organizations";
-import { calendar, forgetSyncs, recordCalendar, requireRunning, runningSync } from "./queue/syncs";
+import { forgetSyncs, recordCalendar, requireRunning, runningSync } from "./queue/syncs";
 import { letGo } from "./queue/worker";
 import { isSameEvent } from "./steps/changes";
 import { DESCRIPTIONS_PER_WRITE, EVENTS_PER_WRITE, WRITE_PAUSE_MS } from "./steps/convexCalls";
 import { toReach } from "./steps/window";
+import { calendar } from "./tables";
 import { eventDescription, mirroredEvent, pick, upsertCounts } from "./validators";
 import { findDescription } from "./views/shapes";
 import { DAY_MS } from "./views/upcoming";
@@ -171,9 +173,10 @@ export const deleteOrgEvents = internalMutation({
       if (isContinuation) return null;
       throw new ConvexError(
         `Organization "${nameOf(org)}" has a lu.ma API key, and its next sync would bring its events back: ` +
-          "disconnect it first, with orgs/mutations:setLumaConfig and lumaApiKey null.",
+          "disconnect it first, on the settings page, or with setLumaConfig and lumaApiKey null.",
       );
     }
+    await deleteSecrets(ctx, orgId);
     if (await deleteBatch(ctx, orgId)) {
       await forgetSyncs(ctx, orgId);
       await letGo(ctx, orgId);

@@ -43,7 +43,7 @@ export function noSuchOrg(id: OrgId): string {
 }
 
 export function noKey(org: Org): string {
-  return `Organization "${nameOf(org)}" has no lu.ma API key: connect it with orgs/mutations:setLumaConfig first.`;
+  return `Organization "${nameOf(org)}" has no lu.ma API key: connect it on the settings page, or with setLumaConfig.`;
 }
 
 /** Writes only the fields that it is given; `undefined` clears one. */

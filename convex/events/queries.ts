@@ -1,7 +1,9 @@
 /** What the sync reads, and what visitors and members see. Only `listed` events reach a public query. */
 import { v } from "convex/values";
 import { internalQuery, query } from "../_generated/server";
+import { getSecrets } from "./luma/secrets";
 import { nameOf, orgId, paginateConnectedOrgs } from "./organizations";
+import { requireRunning, runningSync } from "./queue/syncs";
 import { readDashboard } from "./views/dashboard";
 import { readOrgPage } from "./views/orgPage";
 import { dashboard, orgPage } from "./views/shapes";
@@ -57,6 +59,20 @@ export const getOrgsWithLumaConfig = internalQuery({
     const found = await paginateConnectedOrgs(ctx, { cursor, numItems });
     const page = found.page.map((org) => ({ _id: org._id, name: nameOf(org) }));
     return { page, isDone: found.isDone, continueCursor: found.continueCursor };
+  },
+});
+
+/**
+ * The key that is stored for an organization, for its sync: the only function that returns one. `null` if none is.
+ *
+ * @throws ConvexError with SyncFailure when this sync is not running.
+ */
+export const getApiKey = internalQuery({
+  args: runningSync.fields,
+  returns: v.union(v.string(), v.null()),
+  handler: async (ctx, sync) => {
+    await requireRunning(ctx, sync);
+    return (await getSecrets(ctx, sync.orgId)).apiKey ?? null;
   },
 });
 

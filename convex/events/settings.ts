@@ -1,21 +1,19 @@
-/** What an app sets and calls: the module's settings, and an organization's calendar and how its syncs stand. */
+/**
+ * What an app sets and calls: the module's settings, the functions of an organization's settings page, and the helpers
+ * that they are made of, for an app that wants its own.
+ */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { describeLumaKey, hasLumaKey, parseLumaKey } from "./luma/key";
-import {
-  nameOf,
-  noKey,
-  orgId,
-  patchOrg,
-  requireOrg,
-  type LumaFields,
-  type Org,
-  type OrgId,
-} from "./organizations";
-import { calendar, getSync, makeDue, stopSyncs } from "./queue/syncs";
+import { mutation, query, type MutationCtx, type QueryCtx } from "../_generated/server";
+import { isOrgAdmin } from "../lumaApp";
+import { checkConfig, lumaConfig, type LumaConfig } from "./luma/config";
+import { describeLumaKey, hasKeyInField, hasLumaKey, STORED } from "./luma/key";
+import { deleteSecrets, getSecrets, getWebhookSecret, setSecrets } from "./luma/secrets";
+import { nameOf, noKey, orgId, patchOrg, requireOrg, type Org, type OrgId } from "./organizations";
+import { getSync, makeDue, recordWebhookCall, stopSyncs } from "./queue/syncs";
 import { advanceQueue, letGo } from "./queue/worker";
-import { toHttpUrl } from "./text";
+import { getVariable } from "./runtime";
+import { calendar } from "./tables";
 
 /** Each replaces a constant of the module's, which says what it is for. */
 export type LumaSettings = {
@@ -33,79 +31,43 @@ export type LumaSettings = {
   maxPast?: number;
 };
 
-/** From the start of a sync to the next one that is requested: a button can't use up a key's 200 requests a minute. */
-const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
-const ON_LUMA = /^https:\/\/(lu\.ma|luma\.com)\//;
-
-/** Omitted fields are unchanged; `null` clears a field. */
-export type LumaConfig = { lumaCalendarUrl?: string | null; lumaApiKey?: string | null };
+const NOT_ALLOWED = "Not allowed.";
 
 /**
- * Sets the page to embed and the key to mirror events with. Setting or clearing the key, even the same one again, ends a
- * sync that is running and clears the last sync's error. With a key, the queue syncs the organization now. The caller
- * must check who may do this.
+ * Connects an organization's calendar, for its own admins; see `configureLuma`.
  *
- * @throws ConvexError when there is no such organization, the URL isn't an https one on lu.ma or luma.com, or the key
- * is empty, can't be sent, names a variable that doesn't start with `LUMA_API_KEY`, or is a variable's name itself.
+ * @throws ConvexError `Not allowed.` for others, and as `configureLuma` does.
  */
-export async function configureLuma(
-  ctx: MutationCtx,
-  orgId: OrgId,
-  { lumaCalendarUrl, lumaApiKey }: LumaConfig,
-): Promise<void> {
-  const org = await requireOrg(ctx, orgId);
-  const refuse = (problem: string) => new ConvexError(`Organization "${nameOf(org)}": ${problem}.`);
-  const fields: Partial<LumaFields> = {};
-  if (lumaCalendarUrl === null) fields.lumaCalendarUrl = undefined;
-  else if (lumaCalendarUrl !== undefined) {
-    fields.lumaCalendarUrl = toCalendarUrl(lumaCalendarUrl);
-    if (fields.lumaCalendarUrl === undefined) {
-      throw refuse(
-        "the calendar URL must be an https URL on lu.ma or luma.com, such as " +
-          "https://lu.ma/embed/calendar/cal-…/events",
-      );
-    }
-  }
-  if (lumaApiKey !== undefined) {
-    const parsed = lumaApiKey === null ? null : parseLumaKey(lumaApiKey);
-    if (parsed !== null && "problem" in parsed) throw refuse(parsed.problem);
-    fields.lumaApiKey = lumaApiKey?.trim();
-    fields.eventsSyncError = undefined;
-    const isSame = fields.lumaApiKey === org.lumaApiKey;
-    await stopSyncs(ctx, orgId, isSame ? {} : { calendar: undefined });
-    if (lumaApiKey !== null) await makeDue(ctx, orgId, Date.now(), { isUrgent: true });
-  }
-  await patchOrg(ctx, orgId, fields);
-  // After the key is written: the queue may take the organization at once.
-  if (lumaApiKey !== undefined) await letGo(ctx, orgId);
-}
-
-/** The parser takes line breaks and spaces out of a URL; here, they are a slip. */
-function toCalendarUrl(input: string): string | undefined {
-  const url = /\s/.test(input.trim()) ? undefined : toHttpUrl(input);
-  return url !== undefined && ON_LUMA.test(url) ? url : undefined;
-}
+export const connectCalendar = mutation({
+  args: { orgId, ...lumaConfig.fields },
+  returns: v.null(),
+  handler: async (ctx, { orgId, ...config }) => {
+    if (!(await isOrgAdmin(ctx, orgId))) throw new ConvexError(NOT_ALLOWED);
+    await configureLuma(ctx, orgId, config);
+    return null;
+  },
+});
 
 /**
- * Has the queue sync an organization now, at most once every 5 minutes: for an app's own "sync now". It is harmless to
- * call it again. The caller must check who may do this.
+ * Syncs an organization now, at most once every 5 minutes, for its own admins.
  *
- * @throws ConvexError when there is no such organization, or it has no key.
+ * @throws ConvexError `Not allowed.` for others, and as `requestSync` does.
  */
-export async function requestSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  const org = await requireOrg(ctx, orgId);
-  if (!hasLumaKey(org)) throw new ConvexError(noKey(org));
-  const { startedAt = -Infinity } = (await getSync(ctx, orgId)) ?? {};
-  const at = Math.max(Date.now(), startedAt + REQUEST_PAUSE_MS);
-  await makeDue(ctx, orgId, at, { isUrgent: true });
-  await advanceQueue(ctx);
-}
+export const syncNow = mutation({
+  args: { orgId },
+  returns: v.null(),
+  handler: async (ctx, { orgId }) => {
+    if (!(await isOrgAdmin(ctx, orgId))) throw new ConvexError(NOT_ALLOWED);
+    await requestSync(ctx, orgId);
+    return null;
+  },
+});
 
 /** Times in ISO 8601, UTC. */
 export const syncStatus = v.object({
   orgId,
   name: v.string(),
-  /** `env:` and the variable that has the key, or that there is a stored one, or none; never the key. */
+  /** `env:NAME`, `a stored key` or `no key`; never the key. */
   connectedBy: v.string(),
   /** The key's calendar; `null` when it is not known (yet). */
   calendar: v.union(calendar, v.null()),
@@ -117,8 +79,101 @@ export const syncStatus = v.object({
   syncingSince: v.union(v.string(), v.null()),
   /** When the organization is due next; `null`: not before something makes it due. */
   nextSyncAt: v.union(v.string(), v.null()),
+  /** `off`, `no call yet`, when lu.ma's last good webhook call came, or why none can be checked. */
+  liveUpdates: v.string(),
+  /** Where lu.ma's webhook has to call. */
+  webhookUrl: v.string(),
 });
 export type SyncStatus = Infer<typeof syncStatus>;
+
+/** How an organization's syncs stand, for its own admins; `null` for others, also before sign-in is complete. */
+export const getStatus = query({
+  args: { orgId },
+  returns: v.union(syncStatus, v.null()),
+  handler: async (ctx, { orgId }) =>
+    (await isOrgAdmin(ctx, orgId)) ? await readSyncStatus(ctx, orgId) : null,
+});
+
+/**
+ * Sets the page to embed, the key to mirror events with, and the secret of the calendar's webhook. Setting or clearing
+ * the key, even the same one again, ends a sync that is running and clears the last sync's error. With a key, the queue
+ * syncs the organization now. Clearing the key clears the secret, too. The caller must check who may do this.
+ *
+ * @throws ConvexError when there is no such organization, or a value isn't what it should be. `env:` is refused, because
+ * whoever may name a variable can use another organization's key; only the internal `setLumaConfig` takes it.
+ */
+export async function configureLuma(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  config: LumaConfig,
+): Promise<void> {
+  await applyConfig(ctx, orgId, config, false);
+}
+
+/** As `configureLuma`, but takes `env:` if the caller may use the deployment's variables. */
+export async function applyConfig(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  config: LumaConfig,
+  mayUseVariables: boolean,
+): Promise<void> {
+  const org = await requireOrg(ctx, orgId);
+  const checked = checkConfig(config, nameOf(org), mayUseVariables);
+  const { lumaCalendarUrl: url, lumaApiKey: key, lumaWebhookSecret: secret } = checked;
+  if (url !== undefined) await patchOrg(ctx, orgId, { lumaCalendarUrl: url ?? undefined });
+  if (key !== undefined) await setKey(ctx, org, key ?? undefined);
+  if (secret !== undefined) await setWebhookSecret(ctx, orgId, secret ?? undefined);
+}
+
+async function setKey(ctx: MutationCtx, org: Org, key: string | undefined): Promise<void> {
+  const { apiKey } = await getSecrets(ctx, org._id);
+  const field = org.lumaApiKey?.trim();
+  const isSame = key !== undefined && key === (field === STORED ? apiKey : field);
+  await stopSyncs(ctx, org._id, isSame ? {} : { calendar: undefined });
+  const isText = hasKeyInField({ lumaApiKey: key });
+  if (key === undefined) await deleteSecrets(ctx, org._id);
+  else await setSecrets(ctx, org._id, { apiKey: isText ? key : undefined });
+  await patchOrg(ctx, org._id, {
+    lumaApiKey: isText ? STORED : key,
+    eventsSyncError: undefined,
+  });
+  if (key !== undefined) await makeDue(ctx, org._id, Date.now(), { isUrgent: true });
+  await letGo(ctx, org._id);
+}
+
+async function setWebhookSecret(ctx: MutationCtx, orgId: OrgId, secret: string | undefined) {
+  const { webhookSecret } = await getSecrets(ctx, orgId);
+  if (webhookSecret === secret) return;
+  await setSecrets(ctx, orgId, { webhookSecret: secret });
+  await recordWebhookCall(ctx, orgId, undefined);
+}
+
+/** From the start of a sync to the next one that is requested: a button can't use up a key's 200 requests a minute. */
+const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
+
+/**
+ * Has the queue sync an organization now, at most once every 5 minutes: for an app's own "sync now". It is harmless to
+ * call it again. The caller must check who may do this.
+ *
+ * @throws ConvexError when there is no such organization, or it has no key.
+ */
+export async function requestSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+  const org = await requireOrg(ctx, orgId);
+  if (!hasLumaKey(org)) throw new ConvexError(noKey(org));
+  await requestSyncAt(ctx, orgId, Date.now(), { isUrgent: true });
+}
+
+/** As `requestSync`, for an organization that has a key, and no sooner than at `at` (ms). */
+export async function requestSyncAt(
+  ctx: MutationCtx,
+  orgId: OrgId,
+  at: number,
+  { isUrgent = false } = {},
+): Promise<void> {
+  const { startedAt = -Infinity } = (await getSync(ctx, orgId)) ?? {};
+  await makeDue(ctx, orgId, Math.max(at, startedAt + REQUEST_PAUSE_MS), { isUrgent });
+  await advanceQueue(ctx);
+}
 
 /**
  * How the syncs of one organization stand, for an app's own settings page. The caller must check who may see this.
@@ -133,6 +188,8 @@ export async function readSyncStatus(ctx: QueryCtx, orgId: OrgId): Promise<SyncS
 export async function toSyncStatus(ctx: QueryCtx, org: Org): Promise<SyncStatus> {
   const sync = await getSync(ctx, org._id);
   const isRunning = sync?.running !== undefined;
+  const secret = hasLumaKey(org) ? await getWebhookSecret(ctx, org._id) : undefined;
+  const calledAt = toIso(sync?.webhookCalledAt) ?? "no call yet";
   return {
     orgId: org._id,
     name: nameOf(org),
@@ -142,6 +199,8 @@ export async function toSyncStatus(ctx: QueryCtx, org: Org): Promise<SyncStatus>
     error: org.eventsSyncError ?? null,
     syncingSince: toIso(isRunning ? sync.startedAt : undefined),
     nextSyncAt: toIso(isRunning ? sync.dueAgainAt : sync?.dueAt),
+    liveUpdates: secret === undefined ? "off" : "problem" in secret ? secret.problem : calledAt,
+    webhookUrl: `${getVariable("CONVEX_SITE_URL") ?? ""}/luma/${org._id}`,
   };
 }
 

@@ -67,7 +67,8 @@ export const syncOrgEvents = internalAction({
       const org = await repeated(() => ctx.runQuery(internal.orgs.queries.getById, { orgId }));
       if (org === null) throw new ConvexError(orgWasDeleted(orgId));
       name = nameOf(org);
-      key = resolveLumaKey(org);
+      const { getApiKey } = internal.events.queries;
+      key = resolveLumaKey(org, await repeated(() => ctx.runQuery(getApiKey, sync)));
       ({ counts, failure } = await syncOrg(ctx, { ...sync, ...begun, org, key }));
     } catch (error) {
       failure = toFailure(error, name, key);

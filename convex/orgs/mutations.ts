@@ -1,24 +1,22 @@
-/** Connects an organization to its lu.ma calendar, for administrators. */
+/** Connects an organization to its lu.ma calendar, for the deployment's administrators. */
 import { v } from "convex/values";
 import { internalMutation } from "../_generated/server";
+import { lumaConfig } from "../events/luma/config";
 import { orgId } from "../events/organizations";
-import { configureLuma } from "../events/settings";
+import { applyConfig } from "../events/settings";
 
 /**
  * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. Omitted fields are unchanged;
- * `null` clears a field. Mirrored events stay when the key goes.
+ * `null` clears a field. Mirrored events stay when the key goes. Unlike `configureLuma`, it takes `env:LUMA_API_KEY…` and
+ * `env:LUMA_WEBHOOK_SECRET…` for environment variables of the deployment.
  *
  * @throws ConvexError as `configureLuma` does.
  */
 export const setLumaConfig = internalMutation({
-  args: {
-    orgId,
-    lumaCalendarUrl: v.optional(v.union(v.string(), v.null())),
-    lumaApiKey: v.optional(v.union(v.string(), v.null())),
-  },
+  args: { orgId, ...lumaConfig.fields },
   returns: v.null(),
   handler: async (ctx, { orgId, ...config }) => {
-    await configureLuma(ctx, orgId, config);
+    await applyConfig(ctx, orgId, config, true);
     return null;
   },
 });

@@ -1,20 +1,21 @@
 /** Organizations, for a sync and for administrators. */
 import { v } from "convex/values";
 import { internalQuery } from "../_generated/server";
+import { toShownField } from "../events/luma/key";
 import { getOrg, orgDocument, orgId, paginateConnectedOrgs } from "../events/organizations";
 import { syncStatus, toSyncStatus } from "../events/settings";
 import { pick } from "../events/validators";
 
 const STATUS_PAGE_ORGS = 100;
 
-/** The organization with all its fields, the lu.ma key among them, or `null`. */
+/** The organization with all its fields, or `null`. A key that was written into it by hand is shown as `stored`. */
 export const getById = internalQuery({
   args: { orgId },
   returns: v.union(orgDocument, v.null()),
   handler: async (ctx, { orgId }) => {
     const org = await getOrg(ctx, orgId);
     // An app that turns schema validation off may have other fields, which `returns` would refuse.
-    return org && pick(orgDocument, org);
+    return org && { ...pick(orgDocument, org), lumaApiKey: toShownField(org) };
   },
 });
 

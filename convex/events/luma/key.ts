@@ -1,13 +1,26 @@
-/** What an organization's `lumaApiKey` means: the key itself, or `env:NAME` for a key that is never in the database. */
+/**
+ * What an organization's `lumaApiKey` means, and what can be a key or a webhook's secret: the text itself, or `env:NAME`
+ * for an environment variable of the deployment.
+ */
 import { SyncError } from "../failure";
 import { getVariable } from "../runtime";
 
+/** In `lumaApiKey`: the key is in the table `lumaSecrets`. */
+export const STORED = "stored";
 const ENV_PREFIX = "env:";
+/** Convex allows names of at most 40 characters. */
+const MAX_NAME = 40;
+
 /**
- * No other variables: an organization's field must not be a way to send any other secret to lu.ma. Convex allows names
- * of at most 40 characters.
+ * What a secret is called, and how the names of its variables start. No other variables: an organization's field must not
+ * be a way to send any other secret to lu.ma.
  */
-const ENV_NAME = /^LUMA_API_KEY\w{0,28}$/;
+type Kind = { name: string; variables: string };
+export const API_KEY: Kind = { name: "the lu.ma API key", variables: "LUMA_API_KEY" };
+export const WEBHOOK_SECRET: Kind = {
+  name: "the webhook's secret",
+  variables: "LUMA_WEBHOOK_SECRET",
+};
 
 type KeyField = { lumaApiKey?: string };
 
@@ -18,61 +31,89 @@ export function hasLumaKey({ lumaApiKey = "" }: KeyField): boolean {
   return lumaApiKey.trim() !== "";
 }
 
-/** `env:NAME`, or that the key itself is stored, or that there is none; never the key. */
-export function describeLumaKey({ lumaApiKey = "" }: KeyField): string {
-  if (lumaApiKey.trim() === "") return "no key";
-  const parsed = parseLumaKey(lumaApiKey);
-  return "variable" in parsed ? `${ENV_PREFIX}${parsed.variable}` : "a stored key";
+/** Whether the field holds neither `stored` nor `env:NAME`, but what should be in `lumaSecrets`. */
+export function hasKeyInField({ lumaApiKey = "" }: KeyField): boolean {
+  const field = lumaApiKey.trim();
+  return field !== "" && field !== STORED && !("variable" in parseSecret(field, API_KEY));
+}
+
+/** What `lumaApiKey` may be shown as. */
+export function toShownField(org: KeyField): string | undefined {
+  return hasKeyInField(org) ? STORED : org.lumaApiKey;
+}
+
+/** `env:NAME`, `a stored key` or `no key`. */
+export function describeLumaKey(org: KeyField): string {
+  if (!hasLumaKey(org)) return "no key";
+  const shown = toShownField(org)?.trim() ?? "";
+  return shown === STORED ? "a stored key" : shown;
 }
 
 /**
  * The key to send. Every sync reads the environment variable, so a new value counts from the next one on.
  *
+ * @param stored the key in `lumaSecrets`.
  * @throws SyncError when there is no key that can be sent.
  */
-export function resolveLumaKey({ lumaApiKey = "" }: KeyField): LumaKey {
-  const parsed = parseLumaKey(lumaApiKey);
-  if ("variable" in parsed) return readVariable(parsed.variable);
-  const howToSet = "set it with orgs/mutations:setLumaConfig";
-  if ("apiKey" in parsed) return { ...parsed, source: "Its stored key", howToSet };
-  throw new SyncError(`${parsed.problem}; ${howToSet}`, "misconfigured");
+export function resolveLumaKey({ lumaApiKey = "" }: KeyField, stored: string | null): LumaKey {
+  const field = parseSecret(lumaApiKey, API_KEY);
+  if ("variable" in field) return readKey(field.variable);
+  const howToSet = "set it on the settings page, or with setLumaConfig";
+  const key =
+    stored === null ? { problem: "its stored key is missing" } : parseSecret(stored, API_KEY);
+  if ("text" in key) return { apiKey: key.text, source: "Its stored key", howToSet };
+  const problem = "problem" in key ? key.problem : "its stored key names a variable";
+  throw new SyncError(`${problem}. S${howToSet.slice(1)}`, "misconfigured");
 }
 
-function readVariable(name: string): LumaKey {
-  const howToSet = `set it with npx convex env set ${name}`;
-  const apiKey = getVariable(name) ?? "";
-  const variable = `the environment variable ${name}`;
-  if (canBeSent(apiKey)) return { apiKey, source: `The key in ${variable}`, howToSet };
-  const problem = apiKey === "" ? "is not set on this deployment" : NOT_SENDABLE;
-  throw new SyncError(`${variable} ${problem}; ${howToSet}`, "misconfigured");
+function readKey(name: string): LumaKey {
+  const setIt = `npx convex env set ${name}`;
+  const value = readVariable(name);
+  if ("problem" in value) throw new SyncError(`${value.problem}. Run ${setIt}`, "misconfigured");
+  return {
+    apiKey: value.text,
+    source: `The key in the environment variable ${name}`,
+    howToSet: `run ${setIt}. Then press "sync now" or run events/sync:syncOrgEvents; otherwise, the next morning's run takes it`,
+  };
 }
 
-/** What a `lumaApiKey` says, or what is wrong with it. */
-export function parseLumaKey(
-  input: string,
-): { apiKey: string } | { variable: string } | { problem: string } {
-  const field = input.trim();
-  if (field === "") {
-    return { problem: "the lu.ma API key is empty: give one, or null to disconnect" };
+/** The value of an environment variable, or why it is no secret. */
+export function readVariable(name: string): { text: string } | { problem: string } {
+  const text = getVariable(name);
+  if (text === undefined) {
+    return { problem: `the environment variable ${name} is not set on this deployment` };
   }
+  return canBeSent(text)
+    ? { text }
+    : { problem: `the environment variable ${name} ${NOT_SENDABLE}` };
+}
+
+/** What somebody gave as a secret, or what is wrong with it. */
+export function parseSecret(
+  input: string,
+  { name, variables }: Kind,
+): { text: string } | { variable: string } | { problem: string } {
+  const text = input.trim();
+  if (text === "") return { problem: `${name} is empty: give one, or null to clear it` };
   // However it is spelled: "ENV:X" is a typo, not a key.
-  if (field.toLowerCase().startsWith(ENV_PREFIX)) {
-    const variable = field.slice(ENV_PREFIX.length);
-    if (field.startsWith(ENV_PREFIX) && ENV_NAME.test(variable)) return { variable };
+  if (text.toLowerCase().startsWith(ENV_PREFIX)) {
+    const variable = text.slice(ENV_PREFIX.length);
+    const isName = /^\w+$/.test(variable) && variable.length <= MAX_NAME;
+    if (text.startsWith(ENV_PREFIX) && isName && variable.startsWith(variables))
+      return { variable };
     return {
       problem:
-        "env: must be followed by the name of a variable that starts with LUMA_API_KEY, such as " +
-        "env:LUMA_API_KEY_BERLIN (letters, digits and _, at most 40 in all)",
+        `env: must be followed by the name of a variable that starts with ${variables}, such as ` +
+        `env:${variables}_BERLIN (letters, digits and _, at most ${MAX_NAME} in all)`,
     };
   }
-  if (/^LUMA_API_KEY/i.test(field)) {
-    return { problem: "the lu.ma API key is the name of a variable: write env: before it" };
+  if (text.toUpperCase().startsWith(variables)) {
+    return { problem: `${name} is the name of a variable: write env: before it` };
   }
-  if (canBeSent(field)) return { apiKey: field };
-  return { problem: `the lu.ma API key ${NOT_SENDABLE}: copy it again` };
+  return canBeSent(text) ? { text } : { problem: `${name} ${NOT_SENDABLE}: copy it again` };
 }
 
-const NOT_SENDABLE = "has more than 200 characters, or characters that no key has, such as spaces";
+const NOT_SENDABLE = "has more than 200 characters, or characters that none has, such as spaces";
 
 /** What can't be in a request's header can't be a key. The runtime's own error would quote it. */
 function canBeSent(key: string): boolean {

@@ -13,6 +13,7 @@ import { settings } from "../../lumaApp";
 import { disconnected, orgWasDeleted, overtaken, stopped } from "../failure";
 import { hasLumaKey } from "../luma/key";
 import { getOrg, nameOf, orgId, type Org, type OrgId } from "../organizations";
+import type { calendar } from "../tables";
 
 /**
  * How long a sync has to report back. It stops writing after 7 minutes 30; the rest is for its last calls of Convex, and
@@ -26,8 +27,6 @@ const RETRIES_MS = (settings.retryAfterHours ?? [0.5, 1.5, 3.5, 7.5, 15.5]).map(
 
 type Sync = Doc<"eventSyncs">;
 
-/** A calendar on lu.ma. */
-export const calendar = v.object({ id: v.string(), name: v.string() });
 export type Calendar = Infer<typeof calendar>;
 
 /** A sync that has begun. */
@@ -68,7 +67,11 @@ export async function makeDue(
 }
 
 /** Begins a sync: from now on, no earlier sync of the organization writes anything. */
-export async function startSync(ctx: MutationCtx, { orgId, syncId }: RunningSync) {
+export async function startSync(
+  ctx: MutationCtx,
+  { orgId, syncId }: RunningSync,
+  more: Partial<Sync> = {},
+) {
   const sync = await getSync(ctx, orgId);
   const startedAt = Date.now();
   await patchSync(ctx, orgId, sync, {
@@ -78,8 +81,9 @@ export async function startSync(ctx: MutationCtx, { orgId, syncId }: RunningSync
     isUrgent: undefined,
     dueAgainAt: undefined,
     failingSince: sync?.failingSince ?? startedAt,
+    ...more,
   });
-  return { startedAt, calendar: sync?.calendar ?? null };
+  return { startedAt, calendar: { ...sync, ...more }.calendar ?? null };
 }
 
 /** Ends the sync that is running. The organization stays due if something asked for that meanwhile, or for a retry. */
@@ -104,6 +108,16 @@ export async function recordCalendar(ctx: MutationCtx, orgId: OrgId, calendar?: 
   const sync = await getSync(ctx, orgId);
   if (sync === null || compareValues(sync.calendar, calendar) === 0) return;
   await ctx.db.patch("eventSyncs", sync._id, { calendar });
+}
+
+const CALL_PRECISION_MS = milliseconds({ minutes: 1 });
+
+/** Writes down that a webhook call came, at most once a minute; `undefined` forgets the last one. */
+export async function recordWebhookCall(ctx: MutationCtx, orgId: OrgId, at: number | undefined) {
+  const sync = await getSync(ctx, orgId);
+  const { webhookCalledAt = -Infinity } = sync ?? {};
+  if (at !== undefined && at < webhookCalledAt + CALL_PRECISION_MS) return;
+  await patchSync(ctx, orgId, sync, { webhookCalledAt: at });
 }
 
 /** Deletes everything about an organization whose events are deleted for good. */

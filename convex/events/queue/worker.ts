@@ -10,9 +10,10 @@ import type { Doc } from "../../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server";
 import { describeFailure, overtaken, SyncError, syncFailure, type SyncFailure } from "../failure";
 import { hasLumaKey } from "../luma/key";
+import { moveKey } from "../luma/secrets";
 import { getOrg, nameOf, noKey, noSuchOrg, patchOrg, type Org, type OrgId } from "../organizations";
+import { calendar } from "../tables";
 import {
-  calendar,
   finishSync,
   getFirstDue,
   getSync,
@@ -70,7 +71,9 @@ export const beginSync = internalMutation({
       const message = org === null ? noSuchOrg(orgId) : noKey(org);
       return { failure: { message, kind: "permanent" as const } };
     }
-    const begun = await startSync(ctx, { orgId, syncId });
+    const isNewKey = await moveKey(ctx, org);
+    const more = isNewKey ? { calendar: undefined } : {};
+    const begun = await startSync(ctx, { orgId, syncId }, more);
     await advanceQueue(ctx);
     return begun;
   },

@@ -1,7 +1,7 @@
 /** What an organization's page shows. */
 import type { Doc } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
-import { settings } from "../../lumaApp";
+import { settings, toShownOrg } from "../../lumaApp";
 import { getOrg, type OrgId } from "../organizations";
 import { toHttpUrl } from "../text";
 import { toOrgPageEvent, type OrgPageEvent } from "./shapes";
@@ -13,7 +13,7 @@ const MAX_NEXT = 300;
 
 export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
   const org = await getOrg(ctx, orgId);
-  if (org === null) return null;
+  if (org === null || (await toShownOrg(ctx, org)) === null) return null;
   const toShown = (event: Doc<"events">) => toOrgPageEvent(ctx, event);
   const range = { orgIds: [orgId], now, until: Infinity, maxNext: MAX_NEXT };
   const upcoming = await listUpcoming(ctx, range, toShown);

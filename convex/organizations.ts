@@ -1,8 +1,7 @@
-/** Creates an organization: only for apps that have none yet. An app with organizations does not copy this file. */
+/** Organizations, for an app that has none of its own yet. */
 import { ConvexError, v } from "convex/values";
-import { internalMutation } from "../_generated/server";
-import { nameOf, orgId } from "../events/organizations";
-import { toHttpUrl } from "../events/text";
+import { internalMutation } from "./_generated/server";
+import { toHttpUrl } from "./events/text";
 
 /**
  * Creates an organization, not yet connected to lu.ma, and returns its id.
@@ -10,9 +9,9 @@ import { toHttpUrl } from "../events/text";
  * @throws ConvexError when the name is empty, the slug is empty or taken, or the logo is no http(s) URL of at most
  * 2,000 characters.
  */
-export const createOrg = internalMutation({
+export const create = internalMutation({
   args: { name: v.string(), slug: v.optional(v.string()), logoUrl: v.optional(v.string()) },
-  returns: orgId,
+  returns: v.id("organizations"),
   handler: async (ctx, args) => {
     const name = args.name.trim();
     const slug = args.slug?.trim();
@@ -29,7 +28,7 @@ export const createOrg = internalMutation({
         .first();
       if (taken !== null) {
         throw new ConvexError(
-          `The slug "${slug}" is taken by the organization "${nameOf(taken)}": choose another.`,
+          `The slug "${slug}" is taken by the organization "${taken.name}": choose another.`,
         );
       }
     }

@@ -1,0 +1,112 @@
+/**
+ * Takes lu.ma's webhook calls. A call says only that something has changed: the sync asks lu.ma itself. Whatever is wrong
+ * with a call, the answer is the same, so that nobody can find out which organizations exist or listen.
+ */
+import { milliseconds } from "date-fns";
+import { v } from "convex/values";
+import * as z from "zod/v4";
+import { internal } from "../_generated/api";
+import { httpAction, internalMutation, internalQuery } from "../_generated/server";
+import { orgTable } from "../lumaApp";
+import { hasLumaKey } from "./luma/key";
+import { getWebhookSecret } from "./luma/secrets";
+import { getOrg, orgId } from "./organizations";
+import { recordWebhookCall } from "./queue/syncs";
+import { requestSyncAt } from "./settings";
+
+const MAX_HEADER = 1_000;
+const MAX_BODY_BYTES = 1024 * 1024;
+/** A call that is older or ahead is refused, so that nobody can send it again later. */
+const MAX_AGE_MS = milliseconds({ minutes: 5 });
+/** lu.ma's list may lag behind its calls, and a burst of edits should be one sync. */
+const SYNC_DELAY_MS = milliseconds({ seconds: 20 });
+/** The types of calls that concern events; the others are about guests, tickets and subscribers. */
+const EVENT_TYPES = ["event.created", "event.updated", "event.canceled", "calendar.event.added"];
+
+/** Mounted at `POST /luma/<orgId>` by http.ts. Answers 200 to a good call, and 401 to any other. */
+export const lumaWebhook = httpAction(async (ctx, request) => {
+  const refused = () => new Response("Unauthorized", { status: 401 });
+  const signature = parseSignature(request.headers.get("webhook-signature") ?? "");
+  if (signature === undefined) return refused();
+  const id = new URL(request.url).pathname.replace(/^\/luma\//, "");
+  const found = await ctx.runQuery(internal.events.webhook.getSecret, { id });
+  const body = await request.arrayBuffer();
+  if (found === null || body.byteLength > MAX_BODY_BYTES) return refused();
+  if (!(await isSigned(body, signature, found.secret))) {
+    console.warn(`lu.ma webhook: a call for organization ${found.orgId} has a wrong signature.`);
+    return refused();
+  }
+  const call = { orgId: found.orgId, concernsEvents: EVENT_TYPES.includes(readType(body)) };
+  const isAccepted = await ctx.runMutation(internal.events.webhook.acceptCall, call);
+  return isAccepted ? new Response(null, { status: 200 }) : refused();
+});
+
+type Signature = { time: string; signatures: Uint8Array<ArrayBuffer>[] };
+
+/** `t=<unix seconds>,v1=<hex>`, perhaps with several `v1`, of which one must match. */
+function parseSignature(header: string): Signature | undefined {
+  if (header.length > MAX_HEADER) return undefined;
+  const parts = header.split(",").map((part) => part.trim());
+  const [time, ...otherTimes] = parts.flatMap((part) => /^t=(\d{1,12})$/.exec(part)?.[1] ?? []);
+  const signatures = parts.flatMap((part) => /^v1=((?:[\da-f]{2})+)$/i.exec(part)?.[1] ?? []);
+  if (time === undefined || otherTimes.length > 0) return undefined;
+  if (Math.abs(Date.now() - Number(time) * 1_000) > MAX_AGE_MS) return undefined;
+  return { time, signatures: signatures.map(fromHex) };
+}
+
+function fromHex(hex: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(hex.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
+}
+
+/** HMAC-SHA256 of `<t>.<raw body>`; the key is the secret as lu.ma shows it, `whsec_` included. */
+async function isSigned(body: ArrayBuffer, { time, signatures }: Signature, secret: string) {
+  const encoder = new TextEncoder();
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, [
+    "verify",
+  ]);
+  const signed = new Uint8Array([...encoder.encode(`${time}.`), ...new Uint8Array(body)]);
+  for (const signature of signatures) {
+    if (await crypto.subtle.verify("HMAC", key, signature, signed)) return true;
+  }
+  return false;
+}
+
+const callBody = z.object({ type: z.string() });
+
+/** Empty for a body that says no type. */
+function readType(body: ArrayBuffer): string {
+  try {
+    return callBody.parse(JSON.parse(new TextDecoder().decode(body))).type;
+  } catch {
+    return "";
+  }
+}
+
+/** The organization with this id and the secret of its webhook; `null` if there is none. It may have no key. */
+export const getSecret = internalQuery({
+  args: { id: v.string() },
+  returns: v.union(v.object({ orgId, secret: v.string() }), v.null()),
+  handler: async (ctx, { id }) => {
+    const orgId = ctx.db.normalizeId(orgTable, id);
+    const secret = orgId && (await getWebhookSecret(ctx, orgId));
+    return secret && "text" in secret ? { orgId, secret: secret.text } : null;
+  },
+});
+
+/** Notes a good call, and has the organization synced. Returns whether it is connected. */
+export const acceptCall = internalMutation({
+  args: { orgId, concernsEvents: v.boolean() },
+  returns: v.boolean(),
+  handler: async (ctx, { orgId, concernsEvents }) => {
+    const org = await getOrg(ctx, orgId);
+    // It may have been disconnected since the secret was read.
+    const secret = org && hasLumaKey(org) && (await getWebhookSecret(ctx, orgId));
+    if (!secret) return false;
+    const now = Date.now();
+    await recordWebhookCall(ctx, orgId, now);
+    // Nobody is waiting, so it is not urgent.
+    if (concernsEvents) await requestSyncAt(ctx, orgId, now + SYNC_DELAY_MS);
+    return true;
+  },
+});
