@@ -1,108 +1,96 @@
+/** The sentence that an administrator reads when a sync fails. What each cause leads to is in lumaClient.test.ts. */
 import { ConvexError } from "convex/values";
 import { expect, test, vi } from "vitest";
-import { CAUSES, quoteConvex, SyncError, toFailure, type Cause } from "../convex/events/failure";
-import type { Org, OrgId } from "../convex/orgs/app";
+import { describeFailure, SyncError, toFailure, type Cause } from "../convex/events/failure";
+import { resolveLumaKey } from "../convex/events/luma/key";
 
-const ID = "org-1" as OrgId;
 const KEY = "secret-4711";
-const STORED = { _id: ID, _creationTime: 0, name: "Acme\u001b[2J\nInc.", lumaApiKey: KEY } as Org;
-const IN_VARIABLE: Org = { ...STORED, lumaApiKey: "env:LUMA_API_KEY_ACME" };
+const STORED = resolveLumaKey({ lumaApiKey: "stored" }, KEY);
 
-function failBy(causes: Cause[], org: Org | null = STORED) {
-  return toFailure(new SyncError("it went wrong", ...causes), ID, org);
+function inVariable() {
+  vi.stubEnv("LUMA_API_KEY_ACME", KEY);
+  return resolveLumaKey({ lumaApiKey: "env:LUMA_API_KEY_ACME" }, null);
 }
 
-const BEGIN = 'Organization "Acme [2J Inc." was not synced: it went wrong.';
-const AGAIN = "It is synced again by itself.";
-const NO_WORD = "That is no answer of lu.ma's own.";
-const NEWER = "lu.ma may have changed its API: look for a newer version of this module.";
-const READ_IT =
-  "The answer says why; if it is of no help, look for a newer version of this module.";
-const REPLACE =
-  "The key in its lumaApiKey is wrong, or its calendar has no Luma Plus: take the key from the calendar's settings on " +
-  "lu.ma, and set it with orgs/mutations:setLumaConfig.";
-const RATE_LIMITED =
-  "The key in its lumaApiKey is rate limited, and something else may be using it.";
-const CORRECT_IT = "Correct it on this deployment, or remove it to ask lu.ma itself.";
-const WRONG_ADDRESS =
-  "LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.";
+/** What is said after "Organization … was not synced: it went wrong." */
+function adviceFor(causes: Cause[], key = STORED): string {
+  const { message } = describeFailure(new SyncError("it went wrong", ...causes), "Acme", key);
+  const begin = 'Organization "Acme" was not synced: it went wrong.';
+  expect(message.slice(0, begin.length)).toBe(begin);
+  return message.slice(begin.length).trim();
+}
 
-/** Whether it is an outage; `undefined` where it says nothing of lu.ma. */
-const FAILURES: Record<Cause, [kind: string, isOutage: boolean | undefined, advice: string]> = {
-  rateLimited: ["passing", false, RATE_LIMITED],
-  broken: ["passing", true, ""],
-  unconnected: ["passing", true, "If that goes on, look at this deployment's own network."],
-  notNow: ["passing", false, ""],
-  blocked: ["passing", true, NO_WORD],
-  misrouted: ["passing", false, NO_WORD],
-  keyRejected: ["lasting", false, REPLACE],
-  forbidden: ["lasting", false, REPLACE],
-  gone: ["lasting", false, NEWER],
-  redirected: ["lasting", false, NEWER],
-  malformed: ["lasting", false, READ_IT],
-  refused: ["lasting", false, READ_IT],
-  expired: ["passing", false, ""],
-  noList: ["lasting", false, NEWER],
-  oddPages: ["passing", false, ""],
-  unreadable: ["lasting", false, NEWER],
-  unchecked: ["passing", false, ""],
-  tooSlow: ["passing", undefined, ""],
-  noKey: ["lasting", undefined, "Set it with orgs/mutations:setLumaConfig."],
-  wrongAddress: ["lasting", undefined, CORRECT_IT],
-  convex: ["passing", undefined, ""],
-  lost: ["passing", undefined, ""],
-};
+const RETRIED = "It will be retried automatically.";
+const NEWER_VERSION = "lu.ma may have changed its API: look for a newer version of this module.";
+const READ_IT = "The answer says why; if it doesn't help, look for a newer version of this module.";
+const REPLACE_KEY =
+  "Its stored key is wrong, or its calendar has no Luma Plus: copy the key from the calendar's settings on lu.ma, and " +
+  "set it on the settings page, or with setLumaConfig.";
 
-test.for(Object.keys(CAUSES) as Cause[])(
-  "A sync that failed because of %s says what happened, what to do, and whether it may pass",
-  (cause) => {
-    const [kind, isOutage, advice] = FAILURES[cause];
-    const message = (...sentences: string[]) => [BEGIN, ...sentences].filter(Boolean).join(" ");
-    const again = kind === "passing" ? AGAIN : "";
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
-    expect(failBy([cause])).toEqual({ message: message(advice, again), kind, isOutage });
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", "https://proxy.example/calendar/list-events");
-    const wrong = isOutage === undefined ? "" : WRONG_ADDRESS;
-    expect(failBy([cause]).message).toBe(message(advice, wrong, again));
+test.for<{ cause: Cause; advice: string }>([
+  {
+    cause: "rateLimited",
+    advice: `Its stored key is rate limited: something else may be using it. ${RETRIED}`,
   },
-);
+  { cause: "unavailable", advice: RETRIED },
+  { cause: "foreign", advice: `lu.ma itself answers in JSON: this may be a proxy's. ${RETRIED}` },
+  { cause: "oddPages", advice: RETRIED },
+  { cause: "tooSlow", advice: RETRIED },
+  { cause: "keyRejected", advice: REPLACE_KEY },
+  { cause: "forbidden", advice: REPLACE_KEY },
+  { cause: "gone", advice: NEWER_VERSION },
+  { cause: "redirected", advice: NEWER_VERSION },
+  { cause: "malformed", advice: READ_IT },
+  { cause: "refused", advice: READ_IT },
+  { cause: "unreadable", advice: NEWER_VERSION },
+  { cause: "misconfigured", advice: "" },
+])("An administrator is told what to do about the cause $cause", ({ cause, advice }) => {
+  expect(adviceFor([cause])).toBe(advice);
+});
 
-test.for<[Cause[], string, boolean, string]>([
-  [["gone", "redirected"], "lasting", false, ` ${NEWER}`],
-  [["gone", "keyRejected"], "lasting", false, ` ${NEWER} ${REPLACE}`],
-  [["gone", "broken"], "passing", true, ` ${AGAIN}`],
-  [["gone", "misrouted"], "passing", false, ` ${NO_WORD} ${AGAIN}`],
-  [["gone", "tooSlow"], "passing", false, ` ${AGAIN}`],
-])(
-  "A sync that failed because of %j may pass if either may, and gives the advice of that kind",
-  ([causes, kind, isOutage, advice]) => {
-    expect(failBy(causes)).toEqual({ message: `${BEGIN}${advice}`, kind, isOutage });
-  },
-);
-
-test("A failure says where the key is, set or not, and the id while the name is unknown", () => {
-  const place = "The key in the environment variable LUMA_API_KEY_ACME is";
-  expect(failBy(["rateLimited"], IN_VARIABLE).message).toContain(place);
-  vi.stubEnv("LUMA_API_KEY_ACME", KEY);
-  expect(failBy(["keyRejected"], IN_VARIABLE).message).toMatch(
-    new RegExp(`${place} wrong.* npx convex env set LUMA_API_KEY_ACME\\.$`),
+test("A key in a variable is replaced in two steps, or in one and a night", () => {
+  expect(adviceFor(["keyRejected"], inVariable())).toBe(
+    "The key in the environment variable LUMA_API_KEY_ACME is wrong, or its calendar has no Luma Plus: copy the key from " +
+      'the calendar\'s settings on lu.ma, and run npx convex env set LUMA_API_KEY_ACME. Then press "sync now" or run ' +
+      "events/sync:syncOrgEvents; otherwise, the next morning's run takes it.",
   );
-  expect(failBy(["lost"], null).message).toMatch(/^Organization "org-1" was not synced: /);
 });
 
-test("A failure quotes what Convex refused by its first line, without the key", () => {
+test.for<{ causes: Cause[]; kind: string; advice: string }>([
+  { causes: ["gone", "redirected"], kind: "permanent", advice: NEWER_VERSION },
+  { causes: ["gone", "keyRejected"], kind: "permanent", advice: `${NEWER_VERSION} ${REPLACE_KEY}` },
+  { causes: ["gone", "unavailable"], kind: "transient", advice: RETRIED },
+  { causes: ["gone", "tooSlow"], kind: "transient", advice: RETRIED },
+])("Two addresses that fail by $causes are a $kind failure", ({ causes, kind, advice }) => {
+  expect(describeFailure(new SyncError("no", ...causes), "Acme", STORED).kind).toBe(kind);
+  expect(adviceFor(causes)).toBe(advice);
+});
+
+test("An address in LUMA_LIST_EVENTS_URL is suspected of what lu.ma seems to do", () => {
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", "https://proxy.example/calendar/list-events");
+  const suspicion =
+    "LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.";
+  expect(adviceFor(["unavailable"])).toBe(`${suspicion} ${RETRIED}`);
+  expect(adviceFor(["gone"])).toBe(`${NEWER_VERSION} ${suspicion}`);
+  // Of what is ours, it is not.
+  expect(adviceFor(["misconfigured"])).toBe("");
+  expect(adviceFor([])).toBe(RETRIED);
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
+  expect(adviceFor(["unavailable"])).toBe(RETRIED);
+});
+
+test("Convex is quoted by its first line, without the key, and not before the key is known", () => {
   const error = new Error(`Uncaught Error: ${KEY} is too large\n    at handler (secret.js)`);
-  const said = "Convex refused a step of it (Uncaught Error: [API key] is too large).";
-  const message = `Organization "Acme [2J Inc." was not synced: ${said} ${AGAIN}`;
-  expect(toFailure(error, ID, STORED)).toEqual({ message, kind: "passing" });
-  expect(quoteConvex("gone", STORED)).toBe(" (gone)");
-  // What the key is, nobody knows: it might be in there.
-  for (const org of [null, IN_VARIABLE]) expect(quoteConvex(error, org)).toBe("");
+  const begin = 'Organization "Acme" was not synced: Convex refused a step of it';
+  expect(toFailure(error, "Acme", STORED)).toEqual({
+    message: `${begin} (Uncaught Error: [API key] is too large). ${RETRIED}`,
+    kind: "transient",
+  });
+  expect(toFailure("gone", "Acme", STORED).message).toBe(`${begin} (gone). ${RETRIED}`);
+  expect(toFailure(error, "Acme")).toEqual({ message: `${begin}.`, kind: "transient" });
 });
 
-test("A sync that was ended says so in the words of who ended it", () => {
-  const ended = { message: "A later sync has begun.", kind: "overtaken" };
-  expect(toFailure(new ConvexError(ended), ID, STORED)).toEqual(ended);
-  const message = "There is no such organization.";
-  expect(toFailure(new ConvexError(message), ID, STORED)).toEqual({ message, kind: "lasting" });
+test("A sync that was ended says so in the words of what ended it", () => {
+  const overtaken = { message: "A later sync has begun.", kind: "overtaken" };
+  expect(toFailure(new ConvexError(overtaken), "Acme", STORED)).toEqual(overtaken);
 });

@@ -1,20 +1,27 @@
-/** What an app fills in (orgs/app.ts), and whose calendar a key is said to be: through syncs and public queries. */
+/** What an app fills in (lumaApp.ts), and whose calendar a key is said to be: through syncs and public queries. */
 import { ConvexError } from "convex/values";
 import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
-import * as app from "../convex/orgs/app";
-import { readSyncStatus } from "../convex/orgs/syncStatus";
-import { aStoredEvent, aWireEvent, getOrg, insertOrg, storedEvents } from "./support/builders";
-import { passTime } from "./support/clock";
+import { readSyncStatus } from "../convex/events/settings";
+import * as app from "../convex/lumaApp";
+import {
+  aStoredEvent,
+  aWireEvent,
+  beginSync,
+  getOrg,
+  insertOrg,
+  storedEvents,
+} from "./support/builders";
+import { passTime, setTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
 import { jobs, startFaultyEngine, type FaultyEngine } from "./support/faults";
 import { failureOf, NOW, syncOrg, test } from "./support/fixtures";
-import { endlessBody, failure, silence, status } from "./support/lumaServer";
-import type { Answer, WireEvent } from "./support/lumaServer";
+import { endlessBody, failure, OLDER_PATH, silence, status } from "./support/lumaServer";
+import type { Answer, LumaServer, WireEvent } from "./support/lumaServer";
 import { ownFieldsSchema } from "./support/ownFields";
 
-vi.mock(import("../convex/orgs/app"), { spy: true });
+vi.mock(import("../convex/lumaApp"), { spy: true });
 const { toShownOrg, onEventsPublished } = vi.mocked(app);
 
 const KEY = "secret-4711";
@@ -42,6 +49,11 @@ test.beforeEach(async ({ luma }) => {
   });
 });
 
+const setKey = async (lumaApiKey: string) =>
+  void (await t.mutation(setLumaConfig, { orgId, lumaApiKey }));
+const writeKey = () =>
+  t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: "key-2" }));
+
 const at = (hours: number) => new Date(NOW + hours * HOUR_MS).toISOString();
 const event = (fields: Partial<WireEvent> = {}) =>
   aWireEvent({ start_at: at(24), end_at: at(26), ...fields });
@@ -61,10 +73,10 @@ async function store(orgId: Id<"organizations">, lumaEventId: string, userId: st
 
 /** Schedules one function. */
 const notify: typeof app.onEventsPublished = async (ctx, { eventIds }) => {
-  const { createOrg } = internal.orgs.createOrg;
-  await ctx.scheduler.runAfter(0, createOrg, { name: eventIds.join() });
+  await ctx.scheduler.runAfter(0, internal.organizations.create, { name: eventIds.join() });
 };
-const notified = async () => (await jobs(t)).filter(({ name }) => name.includes("createOrg"));
+const notified = async () =>
+  (await jobs(t)).filter(({ name }) => name.includes("organizations:create"));
 
 const [hidden, over] = [{ visibility: "private" }, { start_at: at(-3), end_at: at(-1) }];
 test.for<[string, WireEvent[][], string[]]>([
@@ -78,7 +90,7 @@ test.for<[string, WireEvent[][], string[]]>([
   ["nothing over that was private", [[event({ ...over, ...hidden })], [event(over)]], []],
   ["nothing that changes", [[event()], [event({ name: "New", description: "New" })]], []],
   ["nothing that becomes private", [[event()], [event(hidden)]], []],
-])("onEventsPublished is told of %s, at once", async ([, calendars, told], { luma }) => {
+])("onEventsPublished is told about %s, at once", async ([, calendars, told], { luma }) => {
   for (const calendar of calendars) {
     expect(published).toEqual([]);
     luma.setCalendar(KEY, calendar);
@@ -87,33 +99,99 @@ test.for<[string, WireEvent[][], string[]]>([
   expect(published).toEqual(told.length > 0 ? [told] : []);
 });
 
-test("onEventsPublished is told of no event of a key's first sync", async ({ luma }) => {
+test("onEventsPublished is told about no event of a calendar's first sync", async ({ luma }) => {
   const events = Array.from({ length: 300 }, (_, i) => event({ id: `evt-${i}` }));
   luma.setCalendar(KEY, events);
   let writes = 0;
   faulty.refuse(upsertEvents, () => (writes += 1) > 1 && writes < 5);
-  expect(await failureOf(syncOrg(t, luma, orgId))).toMatchObject({ kind: "passing" });
-  expect((await storedEvents(t)).size).toBe(100);
-  expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 200 });
+  expect(await failureOf(syncOrg(t, luma, orgId))).toMatchObject({ kind: "transient" });
+  expect((await storedEvents(t)).size).toBe(50);
+  expect(await syncOrg(t, luma, orgId)).toMatchObject({ inserted: 250 });
   luma.setCalendar(KEY, [...events, event({ id: "evt-new" })]);
   await syncOrg(t, luma, orgId);
   expect(published).toEqual([["evt-new"]]);
 });
 
-test.for<[string, string, string, boolean]>([
-  ["the same key", KEY, KEY, true],
-  ["another key", KEY, "secret-4712", false],
-  ["the same variable, whose value may be another", "env:LUMA_API_KEY", "env:LUMA_API_KEY", false],
-])("onEventsPublished is told of news when %s is set, or not", async (row, { luma }) => {
-  const [, before, after, isTold] = row;
-  vi.stubEnv("LUMA_API_KEY", KEY);
-  for (const key of [KEY, "secret-4712"]) luma.setCalendar(key, [event()]);
-  await t.mutation(setLumaConfig, { orgId, lumaApiKey: before });
-  await passTime(HOUR_MS, luma.activity);
-  for (const key of [KEY, "secret-4712"]) luma.setCalendar(key, [event(), event({ id: "evt-2" })]);
-  await t.mutation(setLumaConfig, { orgId, lumaApiKey: after });
-  await passTime(HOUR_MS, luma.activity);
-  expect(published).toEqual(isTold ? [["evt-2"]] : []);
+test.for<{ what: string; change: (luma: LumaServer) => Promise<void>; isTold: boolean }>([
+  { what: "the same key is set again", change: () => setKey(KEY), isTold: true },
+  { what: "another key of the same calendar is written by hand", change: writeKey, isTold: false },
+  {
+    what: "a key of another calendar is set",
+    change: (luma) => {
+      luma.describeCalendar("key-2", { id: "cal-2" });
+      return setKey("key-2");
+    },
+    isTold: false,
+  },
+  {
+    what: "the key's calendar is another one",
+    change: (luma) => Promise.resolve(luma.describeCalendar(KEY, { id: "cal-2" })),
+    isTold: false,
+  },
+  {
+    what: "lu.ma doesn't say whose calendar it is",
+    change: (luma) => Promise.resolve(luma.answerNext(status(500), { kind: "calendar" })),
+    isTold: true,
+  },
+  {
+    what: "the sync is on the older address",
+    change: (luma) =>
+      Promise.resolve(void vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH))),
+    isTold: false,
+  },
+])(
+  "onEventsPublished is told about news ($isTold) when $what",
+  async ({ change, isTold }, { luma }) => {
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, [event()]);
+    luma.describeCalendar("key-2", BAISH);
+    await setKey(KEY);
+    await passTime(HOUR_MS, luma.activity);
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, [event(), event({ id: "evt-2" })]);
+    await change(luma);
+    await t.mutation(internal.events.sync.runFullEventSync, {});
+    await passTime(HOUR_MS, luma.activity);
+    expect((await storedEvents(t)).size).toBe(2);
+    expect(published).toEqual(isTold ? [["evt-2"]] : []);
+    // From then on, all is as usual.
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url());
+    const all = [event(), event({ id: "evt-2" }), event({ id: "evt-3" })];
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, all.slice(0, 2));
+    await syncOrg(t, luma, orgId);
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, all);
+    await syncOrg(t, luma, orgId);
+    expect(published.at(-1)).toEqual(["evt-3"]);
+  },
+);
+
+test("onEventsPublished isn't told about an event that has only come within 90 days", async ({
+  luma,
+}) => {
+  const [far, near] = [
+    event({ id: "far", start_at: at(91 * 24), end_at: at(91 * 24 + 1) }),
+    event({ id: "near" }),
+  ];
+  luma.setCalendar(KEY, [far]);
+  await syncOrg(t, luma, orgId);
+  expect((await storedEvents(t)).size).toBe(0);
+  setTime(NOW + 3 * 24 * HOUR_MS);
+  luma.setCalendar(KEY, [
+    far,
+    event({ id: "new", start_at: at(89 * 24), end_at: at(90 * 24) }),
+    near,
+  ]);
+  await syncOrg(t, luma, orgId);
+  expect((await storedEvents(t)).size).toBe(3);
+  expect(published).toEqual([["new"]]);
+});
+
+test("onEventsPublished is told about at most 50 events at a time", async ({ luma }) => {
+  await syncOrg(t, luma, orgId);
+  luma.setCalendar(
+    KEY,
+    Array.from({ length: 120 }, (_, i) => event({ id: `evt-${i}` })),
+  );
+  await syncOrg(t, luma, orgId);
+  expect(published.map(({ length }) => length)).toEqual([50, 50, 20]);
 });
 
 test("what onEventsPublished schedules runs once, though writes fail", async ({ luma }) => {
@@ -131,7 +209,7 @@ test.for([
   new Error(`no room near ${KEY}`),
   new ConvexError("nobody to write to"),
   new ConvexError({ message: "no", kind: "ended" }),
-])("a sync whose onEventsPublished throws %s fails in passing", async (error, { luma }) => {
+])("a sync whose onEventsPublished throws %s is a transient failure", async (error, { luma }) => {
   await syncOrg(t, luma, orgId);
   let calls = 0;
   onEventsPublished.mockImplementation(async (...args) => {
@@ -140,9 +218,9 @@ test.for([
   });
   luma.setCalendar(KEY, [event()]);
   const { kind, message } = await failureOf(syncOrg(t, luma, orgId));
-  expect([kind, calls]).toEqual(["passing", 3]);
+  expect([kind, calls]).toEqual(["transient", 3]);
   const said = String(error).replace(KEY, "[API key]");
-  expect(message).toContain(` (onEventsPublished of orgs/app.ts failed: ${said})`);
+  expect(message).toContain(` (onEventsPublished in lumaApp.ts failed: ${said})`);
   const org = { eventsSyncError: message, eventsLastSynced: NOW };
   expect(await getOrg(t, orgId)).toMatchObject(org);
   expect([(await storedEvents(t)).size, await notified()]).toEqual([0, []]);
@@ -173,6 +251,35 @@ test("a logo in Convex's storage is asked for once an organization of a dashboar
   expect(asked).toEqual(["Mine", "Theirs", "Without"]);
 });
 
+test("an organization that toShownOrg hides from a visitor is nowhere, and is there for its members", async () => {
+  const hiddenId = await insertOrg(t, { name: "Private" });
+  await store(hiddenId, "evt-hidden", "member");
+  await store(orgId, "evt-shown", "member");
+  toShownOrg.mockImplementation(async (ctx, org) => {
+    const own = (await app.getOwnMemberships(ctx)) ?? [];
+    const isMember = own.some((membership) => membership.orgId === org._id);
+    return org.name === "Private" && !isMember ? null : { _id: org._id, name: org.name };
+  });
+  const { getOrgEvents } = api.events.queries;
+  const pageOf = (viewer: Pick<Engine, "query">) =>
+    viewer.query(getOrgEvents, { orgId: hiddenId, now: NOW });
+  const [member, stranger] = ["member", "stranger"].map((subject) => t.withIdentity({ subject }));
+  for (const viewer of [t, stranger!]) expect(await pageOf(viewer)).toBeNull();
+  expect((await pageOf(member!))?.upcoming).toHaveLength(1);
+
+  const names = (events: { org: { name: string } }[]) => events.map(({ org }) => org.name);
+  const theirs = await dashboardOf({ subject: "member" });
+  expect(names(theirs.userOrgEvents).sort()).toEqual(["Acme", "Private"]);
+  const others = await dashboardOf({ subject: "stranger" });
+  expect([names(others.userOrgEvents), names(others.otherOrgEvents)]).toEqual([[], ["Acme"]]);
+  // Not even to its own members, if the app says so.
+  toShownOrg.mockResolvedValue(null);
+  expect(await dashboardOf({ subject: "member" })).toEqual({
+    userOrgEvents: [],
+    otherOrgEvents: [],
+  });
+});
+
 const SITE = "https://acme.convex.site";
 test.for<[string, string, string, string[]]>([
   ["Clerk", "https://acme.clerk.accounts.dev", "user_2a", ["user_2a"]],
@@ -199,53 +306,72 @@ const said = async () => {
   return [/Calendar .*?\)\./.exec(line)?.[0], await calendarOf()];
 };
 
-test("a key's calendar is asked for once after the key is set, and kept", async ({ luma }) => {
-  luma.setCalendar("key-2", []);
-  const askedWith = () => luma.requestsOf("calendar").map(({ key }) => key);
-  const setKey = async (lumaApiKey: string) => {
-    await t.mutation(setLumaConfig, { orgId, lumaApiKey });
-    expect(await calendarOf()).toBeNull();
-    await passTime(HOUR_MS, luma.activity);
+test("a sync asks once for the key's calendar, after the list and before anything is written", async ({
+  luma,
+}) => {
+  luma.setCalendar(KEY, [event()]);
+  const before: number[] = [];
+  const late: Answer = (...call) => {
+    const count = storedEvents(t).then(({ size }) => void before.push(size));
+    void luma.waitFor(count.then(() => luma.answer(...call)));
   };
-  await setKey(KEY);
-  for (let morning = 0; morning < 3; morning += 1) {
-    await t.mutation(internal.events.sync.runFullEventSync, {});
-    await passTime(HOUR_MS, luma.activity);
-  }
+  luma.answerNext(late, { kind: "calendar" });
   await syncOrg(t, luma, orgId);
-  expect([luma.requestsOf("list").length, askedWith()]).toEqual([5, [KEY]]);
+  expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "calendar", "event"]);
+  expect(before).toEqual([0]);
   expect(await said()).toEqual([SAID, BAISH]);
   const { page } = await t.query(internal.orgs.queries.getSyncStatus, {});
   expect(page).toMatchObject([{ calendar: BAISH }]);
-  for (const key of [KEY, "key-2"]) await setKey(key);
-  expect(askedWith()).toEqual([KEY, KEY, "key-2"]);
-  expect(await calendarOf()).toEqual({ id: "cal-2", name: "Calendar 2" });
 });
 
-test.for<[string, Answer?]>([
-  ["lu.ma answers 401", failure(401, "no")],
-  ["lu.ma answers 500", status(500)],
-  ["lu.ma answers nothing at all", silence],
-  ["lu.ma answers half", endlessBody],
-  ["lu.ma answers no calendar", status(200, {})],
-  ["Convex does not keep it"],
-])("a key's calendar is asked for at the next sync when %s", async ([, answer], { luma }) => {
-  if (answer) luma.answerNext(answer, { kind: "calendar" });
-  else faulty.refuse(internal.events.eventSyncs.recordCalendar);
-  expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 0 });
-  expect(Date.now() - NOW).toBeLessThanOrEqual(10_000);
-  expect(await said()).toEqual([answer ? undefined : SAID, null]);
-  expect(await getOrg(t, orgId)).toMatchObject({ eventsLastSynced: NOW });
+test("the calendar is the one of the last sync that stamped", async ({ luma }) => {
   await syncOrg(t, luma, orgId);
-  expect(await said()).toEqual([SAID, BAISH]);
+  luma.describeCalendar(KEY, { name: "Renamed" });
+  luma.answerNext(failure(401, "no"), { kind: "list" });
+  await failureOf(syncOrg(t, luma, orgId));
+  expect(await calendarOf()).toEqual(BAISH);
+  await syncOrg(t, luma, orgId);
+  expect(await calendarOf()).toEqual({ ...BAISH, name: "Renamed" });
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
+  await syncOrg(t, luma, orgId);
+  expect(await calendarOf()).toBeNull();
 });
 
-test("the calendar is the new key's when the key is set while lu.ma answers", async ({ luma }) => {
-  luma.setCalendar("key-2", []);
-  const change = () => t.mutation(setLumaConfig, { orgId, lumaApiKey: "key-2" });
-  const late: Answer = (...call) => void luma.waitFor(change().then(() => luma.answer(...call)));
-  luma.answerNext(late, { kind: "calendar" });
+test.for<{ what: string; happen: () => Promise<unknown>; isKept: boolean }>([
+  { what: "the same key is set", happen: () => setKey(KEY), isKept: true },
+  { what: "another key is set", happen: () => setKey("key-2"), isKept: false },
+  {
+    what: "the key is cleared",
+    happen: () => t.mutation(setLumaConfig, { orgId, lumaApiKey: null }),
+    isKept: false,
+  },
+  {
+    what: "another key is written by hand, and a sync begins",
+    happen: () => writeKey().then(() => beginSync(t, orgId)),
+    isKept: false,
+  },
+])("what is known of the calendar is kept ($isKept) when $what", async (row, { luma }) => {
   await syncOrg(t, luma, orgId);
-  await passTime(HOUR_MS, luma.activity);
-  expect(await calendarOf()).toEqual({ id: "cal-2", name: "Calendar 2" });
+  await row.happen();
+  expect(await calendarOf()).toEqual(row.isKept ? BAISH : null);
 });
+
+test.for<[string, Answer]>([
+  ["401", failure(401, "no")],
+  ["500", status(500)],
+  ["nothing at all", silence],
+  ["half", endlessBody],
+  ["no calendar", status(200, {})],
+])(
+  "a sync goes by the calendar that is stored when lu.ma answers %s",
+  async ([, answer], { luma }) => {
+    luma.answerNext(answer, { kind: "calendar" });
+    expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 0 });
+    expect(Date.now() - NOW).toBeLessThanOrEqual(10_000);
+    expect(await said()).toEqual([undefined, null]);
+    await syncOrg(t, luma, orgId);
+    luma.answerNext(answer, { kind: "calendar" });
+    await syncOrg(t, luma, orgId);
+    expect(await said()).toEqual([SAID, BAISH]);
+  },
+);

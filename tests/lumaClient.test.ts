@@ -1,8 +1,13 @@
 import { expect, vi } from "vitest";
-import { SyncError, toFailure, type Cause, type SyncFailure } from "../convex/events/failure";
+import { SyncError, toFailure, type Cause } from "../convex/events/failure";
 import { getAddresses } from "../convex/events/luma/addresses";
-import { EventReader, fetchLumaEvents } from "../convex/events/lumaClient";
-import type { OrgId } from "../convex/orgs/app";
+import { ONCE, PATIENT } from "../convex/events/luma/request";
+import {
+  fetchCalendar,
+  fetchEvent,
+  fetchLumaEvents,
+  type SingleRequest,
+} from "../convex/events/lumaClient";
 import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
 import { countTimers, settle } from "./support/clock";
 import { NOW, routeLumaHosts, test } from "./support/fixtures";
@@ -32,14 +37,14 @@ async function fetchAll(luma: LumaServer, timeMs = 7 * MINUTE_MS) {
   return await settle(fetching, luma.activity);
 }
 
-function newReader(timeMs = 7 * MINUTE_MS): EventReader {
+function newRequest({ timeMs = 7 * MINUTE_MS, patience = PATIENT } = {}): SingleRequest {
   const [address] = getAddresses();
   if (address === undefined) throw new Error("there is no address");
-  return new EventReader({ key: KEY, address, deadline: Date.now() + timeMs });
+  return { key: KEY, address, deadline: Date.now() + timeMs, patience };
 }
 
-async function fetchOne(luma: LumaServer, what: "description" | "check") {
-  return await settle(newReader().fetchEvent("evt-1", what), luma.activity);
+async function fetchOne(luma: LumaServer, patience = PATIENT) {
+  return await settle(fetchEvent(newRequest({ patience }), "evt-1"), luma.activity);
 }
 
 /** Why something failed, and what follows from it. */
@@ -47,7 +52,7 @@ async function failureOf(failing: Promise<unknown>) {
   const error: unknown = await failing.catch((thrown: unknown) => thrown);
   if (!(error instanceof SyncError)) throw new Error("no SyncError", { cause: error });
   const { causes, message: what } = error;
-  return { causes, what, ...toFailure(error, "an id" as OrgId, null) };
+  return { causes, what, ...toFailure(error, "Acme") };
 }
 
 /** Seconds between each request and the one before it. */
@@ -82,57 +87,83 @@ const redirect = (code: number) => status(code, "", { location: "https://elsewhe
 const limited = (retryAfter?: string) =>
   status(429, { message: "slow down" }, retryAfter ? { "retry-after": retryAfter } : {});
 
-/** What lu.ma can do, and all that follows. */
-const ANSWERS: [what: string, answer: Answer, follows: string][] = [
-  ["429 in JSON", limited("1"), "rateLimited passing all 1 60 60"],
-  ["429 in HTML", html(429), "rateLimited passing all 1 60 60"],
-  ["500 in JSON", json(500), "broken passing outage all 1 2 4"],
-  ["503 in HTML", html(503), "broken passing outage all 1 2 4"],
-  ["200 in HTML", html(200), "broken passing outage all 1 2 4"],
-  ["truncated JSON", status(200, '{"entries": [{"id": "ev'), "broken passing outage all 1 2 4"],
-  ["half an answer", cutOff, "broken passing outage all 1 2 4"],
-  ["no answer", silence, "broken passing outage all 31 32 34"],
-  ["an answer without an end", endlessBody, "broken passing outage all 31 32 34"],
-  ["no connection", reset, "unconnected passing outage all 1 2 4"],
-  ["408 in JSON", json(408), "notNow passing all 1 2 4"],
-  ["425 in HTML", html(425), "notNow passing all 1 2 4"],
-  ["400 in HTML", html(400), "blocked passing outage all"],
-  ["401 in HTML", html(401), "blocked passing outage all"],
-  ["403 in HTML", html(403), "blocked passing outage all"],
-  ["418 in HTML", html(418), "blocked passing outage all"],
-  ["a 403 that breaks off", unfinished(403, true), "blocked passing outage all"],
-  ["404 in HTML", html(404), "misrouted passing all"],
-  ["410 in HTML", html(410), "misrouted passing all"],
-  ["404 without a body", status(404), "misrouted passing all"],
-  ["401 in JSON", json(401), "keyRejected lasting all"],
-  ["403 in JSON", json(403), "forbidden lasting gone"],
-  ["404 in JSON", json(404), "gone lasting older gone"],
-  ["410 in JSON", json(410), "gone lasting older gone"],
-  ["300", redirect(300), "redirected lasting older nothing"],
-  ["301 in JSON", json(301), "redirected lasting older nothing"],
-  ["302", redirect(302), "redirected lasting older nothing"],
-  ["308", redirect(308), "redirected lasting older nothing"],
-  ["400 in JSON", json(400), "malformed lasting gone"],
-  ["402 in JSON", json(402), "refused lasting nothing"],
-  ["422 in JSON", json(422), "refused lasting nothing"],
-  ["JSON that is no list", status(200, {}), "noList lasting older nothing"],
-];
+type Row = {
+  what: string;
+  answer: Answer;
+  cause: Cause;
+  kind: "transient" | "permanent";
+  /** Seconds between attempts, of which there is one more. */
+  waits: number[];
+  /** Whether the older address of the list is asked after it. */
+  asksOlder: boolean;
+  /** What it means for one event. */
+  ofOneEvent: "gone" | "nothing" | "failed";
+};
 
-function parse(follows: string) {
-  const words = follows.split(" ");
-  const one = <Word extends string>(...options: Word[]) =>
-    options.find((option) => words.includes(option)) as Word;
-  return {
-    cause: words[0] as Cause,
-    kind: one("passing", "lasting"),
-    isOutage: words.includes("outage"),
-    asksOlder: words.includes("older"),
-    /** What is said of one event; "all" when it concerns all. */
-    ofOneEvent: one("nothing", "all", "gone"),
-    /** Seconds between attempts, of which there is one more. */
-    expected: words.map(Number).filter((seconds) => seconds > 0),
-  };
+/** Rows with the same consequences: transient ones are asked for again, perhaps, and permanent ones never. */
+function rows(follows: Omit<Row, "what" | "answer">, answers: [string, Answer][]): Row[] {
+  return answers.map(([what, answer]) => ({ what, answer, ...follows }));
 }
+const transient = {
+  kind: "transient",
+  waits: [] as number[],
+  asksOlder: false,
+  ofOneEvent: "failed",
+} as const;
+const permanent = { ...transient, kind: "permanent" } as const;
+
+/** What lu.ma can do, and all that follows. */
+const ANSWERS: Row[] = [
+  ...rows({ ...transient, cause: "rateLimited", waits: [1, 60, 60] }, [
+    ["429 in JSON", limited("1")],
+    ["429 in HTML", html(429)],
+  ]),
+  ...rows({ ...transient, cause: "unavailable", waits: [1, 2, 4] }, [
+    ["500 in JSON", json(500)],
+    ["503 in HTML", html(503)],
+    ["200 in HTML", html(200)],
+    ["truncated JSON", status(200, '{"entries": [{"id": "ev')],
+    ["half an answer", cutOff],
+    ["no connection", reset],
+    ["408 in JSON", json(408)],
+    ["425 in HTML", html(425)],
+  ]),
+  // After 30 s each.
+  ...rows({ ...transient, cause: "unavailable", waits: [31, 32, 34] }, [
+    ["no answer", silence],
+    ["an answer without an end", endlessBody],
+  ]),
+  ...rows({ ...transient, cause: "foreign" }, [
+    ["400 in HTML", html(400)],
+    ["401 in HTML", html(401)],
+    ["403 in HTML", html(403)],
+    ["404 in HTML", html(404)],
+    ["410 in HTML", html(410)],
+    ["418 in HTML", html(418)],
+    ["404 without a body", status(404)],
+    ["a 403 that breaks off", unfinished(403, true)],
+  ]),
+  ...rows({ ...permanent, cause: "keyRejected" }, [["401 in JSON", json(401)]]),
+  ...rows({ ...permanent, cause: "forbidden", ofOneEvent: "gone" }, [["403 in JSON", json(403)]]),
+  ...rows({ ...permanent, cause: "gone", asksOlder: true, ofOneEvent: "gone" }, [
+    ["404 in JSON", json(404)],
+    ["410 in JSON", json(410)],
+  ]),
+  ...rows({ ...permanent, cause: "redirected", asksOlder: true, ofOneEvent: "nothing" }, [
+    ["300", redirect(300)],
+    ["301 in JSON", json(301)],
+    ["302", redirect(302)],
+    ["308", redirect(308)],
+  ]),
+  ...rows({ ...permanent, cause: "malformed", ofOneEvent: "gone" }, [["400 in JSON", json(400)]]),
+  ...rows({ ...permanent, cause: "refused", ofOneEvent: "nothing" }, [
+    ["402 in JSON", json(402)],
+    ["422 in JSON", json(422)],
+  ]),
+  ...rows({ ...permanent, cause: "unreadable", asksOlder: true, ofOneEvent: "nothing" }, [
+    ["JSON that is no list", status(200, {})],
+  ]),
+];
 
 test("A list is asked for by window, order and page size, the key in a header", async ({
   luma,
@@ -198,15 +229,14 @@ test("An unreadable entry is told with its faults and whether it is public", asy
 });
 
 test.for(ANSWERS)(
-  "A list fails, after as many attempts and addresses as may help, when its first page is answered with %s",
-  async ([, answer, follows], { luma }) => {
-    const { cause, kind, isOutage, asksOlder, expected } = parse(follows);
+  "A list fails, after as many attempts and addresses as may help, when its first page is answered with $what",
+  async ({ answer, cause, kind, waits: expected, asksOlder }, { luma }) => {
     const log = vi.spyOn(console, "log");
     const hosts = routeLumaHosts(luma);
     answerAll(luma, answer);
     const failed = await failureOf(fetchAll(luma));
     const asked = asksOlder ? [CURRENT_HOST, OLDER_HOST] : [CURRENT_HOST];
-    expect(failed).toMatchObject({ causes: asked.map(() => cause), kind, isOutage });
+    expect(failed).toMatchObject({ causes: asked.map(() => cause), kind });
     for (const host of asked) expect(failed.what).toContain(host);
     const attempts = expected.length + 1;
     expect(hosts).toEqual(asked.flatMap((host) => Array<string>(attempts).fill(host)));
@@ -216,18 +246,15 @@ test.for(ANSWERS)(
 );
 
 test.for(ANSWERS)(
-  "A list fails, without another address, when a later page is answered with %s: a refusal means an expired cursor",
-  async ([, answer, follows], { luma }) => {
-    const { cause, kind, isOutage, expected } = parse(follows);
+  "A list fails, without another address, when a later page is answered with $what: a refusal means an expired cursor",
+  async ({ answer, cause, kind, waits: expected }, { luma }) => {
     const hosts = routeLumaHosts(luma);
     answerAll(luma, answer);
     luma.answerNext(firstPage());
     const failed = await failureOf(fetchAll(luma));
     const isExpired = ["malformed", "gone", "refused"].includes(cause);
     expect(failed).toMatchObject(
-      isExpired
-        ? { causes: ["expired"], kind: "passing", isOutage: false }
-        : { causes: [cause], kind, isOutage },
+      isExpired ? { causes: ["oddPages"], kind: "transient" } : { causes: [cause], kind },
     );
     expect(failed.what).toContain("page 2");
     expect(hosts).toEqual(Array<string>(2 + expected.length).fill(CURRENT_HOST));
@@ -235,16 +262,15 @@ test.for(ANSWERS)(
 );
 
 test.for(ANSWERS)(
-  "One event is gone, or nothing is known of it, or the asking ends when lu.ma's answer is %s",
-  async ([, answer, follows], { luma }) => {
-    const { cause, ofOneEvent, expected } = parse(follows);
+  "One event is gone, or nothing is known about it, or asking for it fails when lu.ma's answer is $what",
+  async ({ answer, cause, ofOneEvent, waits: expected }, { luma }) => {
     answerAll(luma, answer);
-    for (const what of ["check", "description"] as const) {
+    for (const patience of [PATIENT, ONCE]) {
       luma.requests.length = 0;
-      const fetching = fetchOne(luma, what);
-      if (ofOneEvent === "all") expect((await failureOf(fetching)).causes).toEqual([cause]);
+      const fetching = fetchOne(luma, patience);
+      if (ofOneEvent === "failed") expect((await failureOf(fetching)).causes).toEqual([cause]);
       else expect(await fetching).toBe(ofOneEvent);
-      expect(waits(luma)).toEqual(what === "check" ? expected : []);
+      expect(waits(luma)).toEqual(patience === PATIENT ? expected : []);
     }
   },
 );
@@ -298,7 +324,7 @@ test.for<[string, unknown, string]>([
   expect(what).toContain(
     `answered page 1 with JSON that is not a list of events (wrong: ${wrong})`,
   );
-  expect(causes).toEqual(["noList"]);
+  expect(causes).toEqual(["unreadable"]);
   expect(luma.requests).toHaveLength(1);
 });
 
@@ -372,9 +398,9 @@ test("A list is given up after 7 minutes, answers included", async ({ luma }) =>
   luma.maxPageSize = 1;
   luma.answerMs = 25 * SECOND_MS;
   luma.setCalendar(API_KEY, wireEvents(100));
-  const { what, causes, kind, isOutage } = await failureOf(fetchAll(luma));
+  const { what, causes, kind } = await failureOf(fetchAll(luma));
   expect(what).toMatch(/^too slow: .* \(last, 127.0.0.1:\d+ gave no answer within 17 s\)$/);
-  expect([kind, isOutage, causes]).toEqual(["passing", undefined, ["tooSlow"]]);
+  expect([kind, causes]).toEqual(["transient", ["tooSlow"]]);
   expect(Date.now() - NOW).toBe(7 * MINUTE_MS);
   expect(luma.requests).toHaveLength(17);
 });
@@ -393,9 +419,9 @@ test("A list is given up before a wait that would exceed its 7 minutes", async (
   expect(log).toHaveBeenCalledTimes(3);
 });
 
-test.for(ANSWERS.filter(([, , follows]) => parse(follows).asksOlder))(
-  "The older address is asked for all pages, and for events, when the documented one is gone (%s)",
-  async ([, answer], { luma }) => {
+test.for(ANSWERS.filter(({ asksOlder }) => asksOlder))(
+  "The older address is asked for all pages, and for events, when the documented one is gone ($what)",
+  async ({ answer }, { luma }) => {
     const hosts = routeLumaHosts(luma);
     const events = wireEvents(150, (i) => ({ visibility: [undefined, null, "public"][i] }));
     luma.setCalendar(API_KEY, events);
@@ -411,22 +437,39 @@ test.for(ANSWERS.filter(([, , follows]) => parse(follows).asksOlder))(
   },
 );
 
-test.for<[string, Answer, Cause, Partial<SyncFailure>, string]>([
-  ["400", json(400), "malformed", { kind: "lasting" }, '400 for page 1 (1 attempt): "No."'],
-  ["401", json(401), "keyRejected", { kind: "lasting" }, "401 for page 1 (1 attempt)"],
-  ["404", json(404), "gone", { kind: "lasting" }, "404 for page 1 (1 attempt)"],
-  ["404 in HTML", html(404), "misrouted", { kind: "passing" }, "404 for page 1"],
-  ["503", json(503), "broken", { kind: "passing", isOutage: true }, "503 for page 1"],
-  ["429", limited("120"), "tooSlow", { kind: "passing" }, "429)"],
+test.for<{ what: string; answer: Answer; cause: Cause; kind: string; said: string }>([
+  {
+    what: "400",
+    answer: json(400),
+    cause: "malformed",
+    kind: "permanent",
+    said: '400 for page 1 (1 attempt): "No."',
+  },
+  {
+    what: "401",
+    answer: json(401),
+    cause: "keyRejected",
+    kind: "permanent",
+    said: "401 for page 1",
+  },
+  { what: "404", answer: json(404), cause: "gone", kind: "permanent", said: "404 for page 1" },
+  { what: "HTML", answer: html(404), cause: "foreign", kind: "transient", said: "404 for page 1" },
+  {
+    what: "503",
+    answer: json(503),
+    cause: "unavailable",
+    kind: "transient",
+    said: "503 for page 1",
+  },
+  { what: "429", answer: limited("120"), cause: "tooSlow", kind: "transient", said: "429)" },
 ])(
-  "Both addresses fail, the older one with %s: the failure says so of both",
-  async ([, answer, cause, follows, said], { luma }) => {
+  "Both addresses fail, the older one with $what: the failure says so of both",
+  async ({ answer, cause, kind, said }, { luma }) => {
     routeLumaHosts(luma);
     answerAll(luma, answer);
     luma.answerNext(failure(410, ""));
     const failed = await failureOf(fetchAll(luma, MINUTE_MS));
-    expect(failed.causes).toEqual(["gone", cause]);
-    expect(failed).toMatchObject({ isOutage: false, ...follows });
+    expect(failed).toMatchObject({ causes: ["gone", cause], kind });
     expect(failed.what).toMatch(/^public-api.luma.com answered 410 for page 1 \(1 attempt\); /);
     expect(failed.what).toContain(`public-api.lu.ma answered ${said}`);
   },
@@ -460,10 +503,10 @@ test.for([
   vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
   const { what, causes } = await failureOf(fetchAll(luma));
   expect(what).toBe(
-    "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user's name in it) whose path " +
-      "ends in /calendars/events/list or /calendar/list-events",
+    "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user name) whose path ends in " +
+      "/calendars/events/list or /calendar/list-events. Correct it on this deployment, or remove it to ask lu.ma itself",
   );
-  expect(causes).toEqual(["wrongAddress"]);
+  expect(causes).toEqual(["misconfigured"]);
   expect(luma.requests).toEqual([]);
 });
 
@@ -473,7 +516,7 @@ test.for<[string, string, string]>([
 ])("One event of a list at %s is asked for at %s", async ([list, path, parameter], { luma }) => {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", `${luma.origin}${list}?token=1`);
   luma.answerNext(status(200, { event: aWireEvent() }));
-  expect(await fetchOne(luma, "check")).toMatchObject({ event: { lumaEventId: "evt-1" } });
+  expect(await fetchOne(luma)).toMatchObject({ event: { lumaEventId: "evt-1" } });
   const [request] = luma.requests;
   expect(request).toMatchObject({ path, key: API_KEY });
   expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
@@ -498,58 +541,50 @@ test.for<[string, unknown, string, string?]>([
   async ([, body, shown, text], { luma }) => {
     answerAll(luma, status(200, body));
     const expected = { event: { lumaEventId: "evt-1", status: shown }, description: text };
-    for (const what of ["check", "description"] as const) {
-      const answer = await fetchOne(luma, what);
-      if (shown === "nothing") expect(answer).toBe("nothing");
-      else expect(answer).toMatchObject(expected);
-    }
+    const answer = await fetchOne(luma);
+    if (shown === "nothing") expect(answer).toBe("nothing");
+    else expect(answer).toMatchObject(expected);
   },
 );
 
-test("An event is asked for 300 ms after the last one, or when that has come", async ({ luma }) => {
-  luma.setCalendar(API_KEY, [aWireEvent()]);
-  const reader = newReader();
-  const ask = async () => {
-    await reader.pause();
-    await reader.fetchEvent("evt-1", "check");
-  };
-  for (const took of [0, 100, 250, 500, 0]) {
-    luma.answerMs = took;
-    await settle(ask(), luma.activity);
+test("One event says which other calendar manages it, if lu.ma says so", async ({ luma }) => {
+  for (const { says, managedBy } of [
+    { says: { calendar_id: "cal-9", access: "view" }, managedBy: "cal-9" },
+    { says: { calendar_id: "cal-9", access: null }, managedBy: "cal-9" },
+    { says: { calendar_id: "cal-9", access: "manage" }, managedBy: undefined },
+    { says: { calendar_id: null, access: null }, managedBy: undefined },
+  ]) {
+    luma.answerNext(status(200, aWireEvent(says)));
+    expect(await fetchOne(luma)).toMatchObject({ managedBy });
   }
-  expect(luma.requests[0]?.at).toBe(NOW);
-  expect(waits(luma)).toEqual([0.3, 0.3, 0.3, 0.5]);
 });
 
-test("No event is asked for when the time is up, nor waited for until then", async ({ luma }) => {
-  luma.setCalendar(API_KEY, [aWireEvent()]);
-  const late = await failureOf(newReader(0).fetchEvent("evt-1", "check"));
+test("Nothing is asked for when the time is up", async ({ luma }) => {
+  const late = await failureOf(fetchEvent(newRequest({ timeMs: 0 }), "evt-1"));
   expect(late.causes).toEqual(["tooSlow"]);
   expect(late.what).toMatch(/^too slow: .*, waits included$/);
   expect(luma.requests).toEqual([]);
-  const reader = newReader(300);
-  await settle(reader.fetchEvent("evt-1", "check"), luma.activity);
-  expect((await failureOf(reader.pause())).causes).toEqual(["tooSlow"]);
-  expect(Date.now()).toBe(NOW);
 });
 
 const ACME = { id: "cal-1", name: "Acme" };
 const ODD = { api_id: "cal-1", name: ` A\u001b\n${API_KEY} ` };
-test.for<[string, Answer, object | null]>([
+test.for<[string, Answer, object | "nothing"]>([
   ["itself", status(200, { ...ACME, slug: null }), ACME],
   ["itself, wrapped", status(200, { calendar: ACME }), ACME],
   ["an older id", status(200, ODD), { ...ACME, name: "A [API key]" }],
-  ["no name", status(200, { id: "cal-1", name: "" }), null],
-  ["no id", status(200, { name: "Acme" }), null],
-  ["null", status(200, null), null],
-  ["401 in JSON", json(401), null],
-  ["HTML", html(200), null],
-  ["no answer", silence, null],
+  ["no name", status(200, { id: "cal-1", name: "" }), "nothing"],
+  ["no id", status(200, { name: "Acme" }), "nothing"],
+  ["null", status(200, null), "nothing"],
+  ["401 in JSON", json(401), "nothing"],
+  ["HTML", html(200), "nothing"],
+  ["no answer", silence, "nothing"],
 ])(
   "A key's calendar is known or not, after one request, when lu.ma's answer is %s",
   async ([, answer, expected], { luma }) => {
     answerAll(luma, answer);
-    expect(await settle(newReader().fetchCalendar(), luma.activity)).toEqual(expected);
+    expect(await settle(fetchCalendar(newRequest({ patience: ONCE })), luma.activity)).toEqual(
+      expected,
+    );
     expect(luma.requests).toMatchObject([{ path: "/v1/calendars/get", key: API_KEY }]);
     expect(Date.now() - NOW).toBe(answer === silence ? 10 * SECOND_MS : 0);
   },
@@ -557,7 +592,7 @@ test.for<[string, Answer, object | null]>([
 
 test("A key's calendar is not asked for at the older address", async ({ luma }) => {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-  expect(await newReader().fetchCalendar()).toBeNull();
+  expect(await fetchCalendar(newRequest())).toBeNull();
   expect(luma.requests).toEqual([]);
 });
 
@@ -614,7 +649,7 @@ test("A redirect whose status the runtime hides counts as a 302", async ({ luma 
   expect((await failureOf(fetchAll(luma))).what).toContain("answered 302 for page 1 (1 attempt)");
 });
 
-test("lu.ma's formats are known to luma/ alone, which lumaClient.ts alone imports", () => {
+test("lu.ma's formats are known to luma/ alone, which hands them to lumaClient.ts alone", () => {
   const files = import.meta.glob<string>("../convex/**/*.ts", {
     query: "?raw",
     import: "default",
@@ -622,7 +657,7 @@ test("lu.ma's formats are known to luma/ alone, which lumaClient.ts alone import
   });
   const importing = Object.entries(files)
     .filter(([file]) => !/_generated|events\/luma\//.test(file))
-    .filter(([, text]) => /from ".*luma\/[^"]*"/.test(text))
+    .filter(([, text]) => /from ".*luma\/(wire|mapping|attempt)"/.test(text))
     .map(([file]) => file);
   expect(importing).toEqual(["../convex/events/lumaClient.ts"]);
 });

@@ -104,6 +104,8 @@ type State = { synced: number | "never"; next: number | "not due" };
 async function statesAt(minutes = Infinity): Promise<State[]> {
   await passUntil(minutes);
   const { page } = await t.query(internal.orgs.queries.getSyncStatus, { numItems: 2_000 });
+  const numberOf = ({ name }: { name: string }) => Number(name.replace("Org ", ""));
+  page.sort((a, b) => numberOf(a) - numberOf(b));
   return page.map(({ lastSyncedAt, nextSyncAt }) => ({
     synced: lastSyncedAt === null ? "never" : toMinutes(lastSyncedAt),
     next: nextSyncAt === null ? "not due" : toMinutes(nextSyncAt),
@@ -403,7 +405,7 @@ test("the action of the queue that Convex starts after the queue has gone on doe
 test.for([
   { stage: "before it began", afterCalls: 0 },
   { stage: "when it had begun", afterCalls: 1 },
-  { stage: "before it wrote", afterCalls: 3 },
+  { stage: "before it wrote", afterCalls: 4 },
 ])(
   "a sync of the queue that is killed $stage is lost after 12 minutes, and retried",
   async ({ afterCalls }) => {
@@ -424,8 +426,8 @@ test.for([
 );
 
 test("a sync of the queue that is killed after it has stamped its organization is no error", async () => {
-  // It begins, reads the organization and what is stored, writes the event, and stamps.
-  for (const afterCalls of [5, 6]) {
+  // It begins, reads the organization, its key and what is stored, writes the event, and stamps.
+  for (const afterCalls of [6, 7]) {
     await connect(2, { events: 1 });
     engine.kill(syncOrgEvents, { afterCalls });
     await run();
@@ -441,7 +443,7 @@ test("a sync of the queue that is killed after it has stamped its organization i
 
 test("a lost sync that is alive after all writes nothing more", async () => {
   await connect(1, { events: 1 });
-  const resume = engine.stall(syncOrgEvents, { afterCalls: 2 });
+  const resume = engine.stall(syncOrgEvents, { afterCalls: 3 });
   await request();
   await passUntil(13);
   const lost = await getOrg(t, idOf(0));
@@ -466,6 +468,7 @@ test("a sync of which Convex refuses or loses the beginning is begun once", asyn
 /** Everything that a sync of an organization with one new event calls. */
 const CALLS = [
   { name: "getById", call: internal.orgs.queries.getById },
+  { name: "getApiKey", call: internal.events.queries.getApiKey },
   { name: "getStoredEvents", call: internal.events.queries.getStoredEvents },
   { name: "upsertEvents", call: upsertEvents },
   { name: "updateOrgSyncTimestamp", call: updateOrgSyncTimestamp },
@@ -488,7 +491,7 @@ test.for(CALLS)(
   },
 );
 
-test.for(CALLS.slice(0, 3))("a sync whose $name is refused three times is retried", async (row) => {
+test.for(CALLS.slice(0, 4))("a sync whose $name is refused three times is retried", async (row) => {
   await connect(2, { events: 1 });
   engine.refuse(row.call, 3);
   await run();
@@ -735,8 +738,8 @@ test("the status of a sync is read without the queue's document", async () => {
   await passTime();
   reset();
   await t.query(internal.orgs.queries.getSyncStatus, {});
-  // The organization and its document in eventSyncs.
-  expect(counts.documentsRead).toBe(2);
+  // The organization, its document in eventSyncs, and its secrets.
+  expect(counts.documentsRead).toBe(3);
   stop();
 });
 

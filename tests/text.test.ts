@@ -52,7 +52,11 @@ test("A log line lists 20 items, shortened, and says how many more there are", (
 const LONGEST = `https://example.com/${"x".repeat(1_980)}`;
 test.for<[string | undefined, string | undefined]>([
   [" https://example.com/a ", "https://example.com/a"],
-  ["HTTP://example.com", "HTTP://example.com"],
+  ["HTTP://Example.com/café 🎉", "http://example.com/caf%C3%A9%20%F0%9F%8E%89"],
+  ["https://bücher.example/", "https://xn--bcher-kva.example/"],
+  [`https://example.com/${HALF}`, "https://example.com/%EF%BF%BD"],
+  [`https://example.com/${"é".repeat(400)}`, undefined],
+  ["https:example.com", undefined],
   [LONGEST, LONGEST],
   [`${LONGEST}x`, undefined],
   ["ftp://example.com", undefined],

@@ -48,8 +48,8 @@ function parseSignature(header: string): Signature | undefined {
   if (header.length > MAX_HEADER) return undefined;
   const parts = header.split(",").map((part) => part.trim());
   const [time, ...otherTimes] = parts.flatMap((part) => /^t=(\d{1,12})$/.exec(part)?.[1] ?? []);
-  const signatures = parts.flatMap((part) => /^v1=((?:[\da-f]{2})+)$/i.exec(part)?.[1] ?? []);
-  if (time === undefined || otherTimes.length > 0) return undefined;
+  const signatures = parts.flatMap((part) => /^v1=([\da-f]{64})$/i.exec(part)?.[1] ?? []);
+  if (time === undefined || otherTimes.length > 0 || signatures.length === 0) return undefined;
   if (Math.abs(Date.now() - Number(time) * 1_000) > MAX_AGE_MS) return undefined;
   return { time, signatures: signatures.map(fromHex) };
 }

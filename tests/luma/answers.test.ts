@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { getAddresses } from "../../convex/events/luma/addresses";
-import { EventReader, fetchLumaEvents } from "../../convex/events/lumaClient";
+import { PATIENT } from "../../convex/events/luma/request";
+import { fetchEvent, fetchLumaEvents } from "../../convex/events/lumaClient";
 import type { MirroredEvent } from "../../convex/events/validators";
 import cursorOnLastPage from "../answers/current-cursor-on-last-page.json";
 import managedElsewhere from "../answers/current-managed-elsewhere.json";
@@ -30,11 +31,13 @@ async function readOne(luma: LumaServer, { body }: { body: unknown }, id: string
   const [address] = getAddresses();
   if (address === undefined) throw new Error("there is no address");
   luma.answerNext(status(200, body));
-  const reader = new EventReader({ key: KEY, address, deadline: Infinity });
-  return await settle(reader.fetchEvent(id, "check"), luma.activity);
+  const request = { key: KEY, address, deadline: Infinity, patience: PATIENT };
+  return await settle(fetchEvent(request, id), luma.activity);
 }
 
-test("A real list is mirrored, the place of a guests-only event by its city", async ({ luma }) => {
+test("A recorded list is mirrored, the place of a guests-only event by its city", async ({
+  luma,
+}) => {
   expect(await mirror(luma, current)).toEqual([
     {
       lumaEventId: "evt-ZWviVlhfy5Wstc9",
@@ -51,31 +54,33 @@ test("A real list is mirrored, the place of a guests-only event by its city", as
   ]);
 });
 
-test("A real last page with a cursor is the last page all the same", async ({ luma }) => {
+test("A recorded last page with a cursor is the last page all the same", async ({ luma }) => {
   expect(await mirror(luma, cursorOnLastPage)).toMatchObject([
     { title: "Londrisoft Camp 2026", status: "listed", location: undefined },
   ]);
 });
 
-test("A real event that is managed elsewhere is never listed", async ({ luma }) => {
+test("A documented event that is managed elsewhere is never listed", async ({ luma }) => {
   const statuses = (await mirror(luma, managedElsewhere)).map((event) => event.status);
   expect(statuses).toEqual(["unlisted", "unlisted"]);
 });
 
-test("A real list in the older format is mirrored without descriptions", async ({ luma }) => {
+test("A recorded list in the older format is mirrored without descriptions", async ({ luma }) => {
   const events = await mirror(luma, older);
   const [lumaEventId, title] = ["evt-7AfHSGOBmoz4iLO", "🦄 ai that works: Memory from scratch"];
   expect(events).toMatchObject([{ lumaEventId, title, isVirtual: true, status: "listed" }]);
   expect(JSON.stringify(events)).not.toMatch(/description|zoom\.us/);
 });
 
-test("A private event in the older format is not listed, its place a city", async ({ luma }) => {
+test("A recorded private event in the older format is not listed, its place a city", async ({
+  luma,
+}) => {
   expect(await mirror(luma, older2)).toMatchObject([
     { title: "In person", status: "unlisted", location: "San Francisco, California" },
   ]);
 });
 
-test("A real answer for one event holds its description, in both formats", async ({ luma }) => {
+test("A documented answer for one event has its description, in both formats", async ({ luma }) => {
   const today = await readOne(luma, currentEvent, "evt-ZWviVlhfy5Wstc9");
   const description = "An **evening** for founders.\n\nBring a friend.";
   expect(today).toMatchObject({ description });

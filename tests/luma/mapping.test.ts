@@ -174,7 +174,7 @@ test.for<[boolean, unknown[]]>([
   }
 });
 
-const LONG = "x".repeat(49_998);
+const LONG = "x".repeat(19_998);
 test.for<[string, object, string | undefined]>([
   ["Markdown", { description: "plain", description_md: "*md*" }, "*md*"],
   ["Markdown alone", { description_md: " *md*\n" }, " *md*\n"],
@@ -208,7 +208,7 @@ test.for<[unknown, string]>([
 });
 
 test.for<[unknown, string | undefined]>([
-  ["https://images.example/a b.png", "https://images.example/a b.png"],
+  ["https://images.example/a b.png", "https://images.example/a%20b.png"],
   ["data:image/png;base64,AAAA", undefined],
   ["cover.png", undefined],
   [null, undefined],

@@ -81,13 +81,15 @@ export function aMirroredEvent(
   };
 }
 
-/** An event as it is stored; over when it should be, unless told otherwise. */
+/** An event as it is stored; over and long when it should be, unless told otherwise. */
 export function aStoredEvent(
   orgId: Id<"organizations">,
   overrides: Partial<Doc<"events">> = {},
 ): Omit<Doc<"events">, "_id" | "_creationTime"> {
   const event = { ...aMirroredEvent(), ...overrides };
-  return { orgId, overAt: event.endAt ?? event.startAt, syncedAt: 0, ...event };
+  const overAt = event.endAt ?? event.startAt;
+  const isLong = overAt - event.startAt > DAY_MS;
+  return { orgId, overAt, isLong, isDescribed: false, syncedAt: 0, ...event };
 }
 
 /** Inserts an organization as it is; with a key of its own unless told otherwise. */
@@ -117,4 +119,31 @@ export async function getOrg(t: Engine, orgId: Id<"organizations">): Promise<Doc
 export async function storedEvents(t: Engine): Promise<Map<string, Doc<"events">>> {
   const events = await t.run((ctx) => ctx.db.query("events").collect());
   return new Map(events.map((event) => [event.lumaEventId, event]));
+}
+
+/** All stored descriptions, by the lu.ma ids of their events. */
+export async function storedDescriptions(t: Engine): Promise<Map<string, string>> {
+  const texts = await t.run(async (ctx) => {
+    const all = await ctx.db.query("eventDescriptions").collect();
+    return await Promise.all(
+      all.map(async ({ eventId, text }) => {
+        const event = await ctx.db.get("events", eventId);
+        return [event?.lumaEventId ?? "no event", text] as const;
+      }),
+    );
+  });
+  return new Map(texts);
+}
+
+/** Inserts an event as it is stored, with its description. */
+export async function insertDescribedEvent(
+  t: Engine,
+  orgId: Id<"organizations">,
+  { text, ...overrides }: Partial<Doc<"events">> & { text: string },
+): Promise<void> {
+  await t.run(async (ctx) => {
+    const event = aStoredEvent(orgId, { isDescribed: true, ...overrides });
+    const eventId = await ctx.db.insert("events", event);
+    await ctx.db.insert("eventDescriptions", { eventId, orgId, text });
+  });
 }

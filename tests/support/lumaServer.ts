@@ -25,8 +25,8 @@ export type ReceivedRequest = {
   at: number;
 };
 
-/** Which requests: all, or those of a key, or of a kind. */
-type Only = { key?: string; kind?: RequestKind };
+/** Which requests: all, or those of a key, of a kind, or for an event. */
+type Only = { key?: string; kind?: RequestKind; eventId?: string };
 type Failure = Only & { answer: Answer; from: number; until: number; isOnce: boolean };
 
 export class LumaServer extends LumaCalendars {
@@ -79,7 +79,7 @@ export class LumaServer extends LumaCalendars {
     return `${this.origin}${path}`;
   }
 
-  /** Answers the next request (of this key, of this kind) with something else. */
+  /** Answers the next of these requests with something else. */
   answerNext(answer: Answer, only: Only = {}): void {
     this.failures.push({ answer, ...only, from: -Infinity, until: Infinity, isOnce: true });
   }
@@ -87,6 +87,11 @@ export class LumaServer extends LumaCalendars {
   /** Answers each request that comes in this time (ms since 1970, `until` excluded) with something else. */
   failBetween(from: number, until: number, answer: Answer, only: Only = {}): void {
     this.failures.push({ answer, ...only, from, until, isOnce: false });
+  }
+
+  /** Answers as lu.ma would from now on. */
+  clearFailures(): void {
+    this.failures.length = 0;
   }
 
   requestsOf(kind: RequestKind): ReceivedRequest[] {
@@ -98,9 +103,14 @@ export class LumaServer extends LumaCalendars {
     const [kind, key, at] = [kindOf(url.pathname), getKey(asked), Date.now()];
     const request = { kind, path: url.pathname, query: url.searchParams, key, at };
     this.requests.push(request);
+    const eventId = url.searchParams.get("event_id") ?? undefined;
     const matching = this.failures.filter(
       (one) =>
-        (one.key ?? key) === key && (one.kind ?? kind) === kind && one.from <= at && at < one.until,
+        (one.key ?? key) === key &&
+        (one.kind ?? kind) === kind &&
+        (one.eventId ?? eventId) === eventId &&
+        one.from <= at &&
+        at < one.until,
     );
     const failure = matching.find(({ isOnce }) => isOnce) ?? matching[0];
     if (failure?.isOnce) this.failures.splice(this.failures.indexOf(failure), 1);

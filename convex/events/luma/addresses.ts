@@ -37,7 +37,7 @@ export function getAddresses(): LumaAddress[] {
   if (address !== undefined) return [address];
   throw new SyncError(
     `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user name) whose path ends in ` +
-      `${CURRENT.list} or ${OLDER.list}; correct it on this deployment, or remove it to ask lu.ma itself`,
+      `${CURRENT.list} or ${OLDER.list}. Correct it on this deployment, or remove it to ask lu.ma itself`,
     "misconfigured",
   );
 }

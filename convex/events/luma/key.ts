@@ -113,7 +113,8 @@ export function parseSecret(
   return canBeSent(text) ? { text } : { problem: `${name} ${NOT_SENDABLE}: copy it again` };
 }
 
-const NOT_SENDABLE = "has more than 200 characters, or characters that none has, such as spaces";
+const NOT_SENDABLE =
+  "is longer than 200 characters, or contains spaces or other characters that don't belong in one";
 
 /** What can't be in a request's header can't be a key. The runtime's own error would quote it. */
 function canBeSent(key: string): boolean {

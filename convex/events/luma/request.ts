@@ -1,6 +1,6 @@
 /** Makes one request to lu.ma: asks again for as long as that may help, then gives up with a reason. */
 import { milliseconds } from "date-fns";
-import { SyncError, type Cause } from "../failure";
+import { SyncError } from "../failure";
 import { sleep } from "../runtime";
 import { attempt, type Attempt, type FailedAttempt } from "./attempt";
 
@@ -22,7 +22,6 @@ export const ONCE: Patience = {
   answerTimeoutMs: milliseconds({ seconds: 10 }),
 };
 
-/** What is often over within seconds. */
 /** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
 const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
 const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
@@ -60,7 +59,7 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
   }
 }
 
-/** How long to wait before asking again; nothing where that is of no use. */
+/** How long to wait before asking again; `undefined` if that is of no use. */
 function toWait(
   { cause, retryAfter }: FailedAttempt,
   { rateLimited, failed }: { rateLimited: number; failed: number },

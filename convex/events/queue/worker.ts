@@ -11,7 +11,7 @@ import { internalMutation, type MutationCtx, type QueryCtx } from "../../_genera
 import { describeFailure, overtaken, SyncError, syncFailure, type SyncFailure } from "../failure";
 import { hasLumaKey } from "../luma/key";
 import { moveKey } from "../luma/secrets";
-import { getOrg, nameOf, noKey, noSuchOrg, patchOrg, type Org, type OrgId } from "../organizations";
+import { getOrg, nameOf, noKey, noSuchOrg, patchOrg, type OrgId } from "../organizations";
 import { calendar } from "../tables";
 import {
   finishSync,
@@ -31,7 +31,6 @@ const OVERDUE_MS = milliseconds({ minutes: 5 });
 const EARLY_MS = milliseconds({ seconds: 1 });
 
 type Queue = WithOptionalSystemFields<Doc<"eventSyncQueue">>;
-type Sync = Doc<"eventSyncs">;
 type Current = NonNullable<Queue["current"]>;
 
 /** The scheduled call of the worker. Run it by hand if the queue seems to stand still. */
@@ -101,24 +100,18 @@ export const endSync = internalMutation({
       const isOvertaken = failure !== null && sync?.running !== undefined;
       return isOvertaken ? overtaken(nameOf((await getOrg(ctx, orgId)) ?? orgId)) : failure;
     }
-    if (failure !== null) await writeError(ctx, sync, failure);
+    if (failure !== null) await writeError(ctx, orgId, failure);
     await finishSync(ctx, sync, failure?.kind === "transient");
     await letGo(ctx, orgId);
     return failure;
   },
 });
 
-/** Writes down why a sync failed, unless it has stamped its organization, or another reason says so already. */
-async function writeError(ctx: MutationCtx, sync: Sync, { message, kind }: SyncFailure) {
-  const org = await getOrg(ctx, sync.orgId);
-  const isOwn = kind === "transient" || kind === "permanent";
-  if (org === null || !isOwn || hasStamped(sync, org)) return;
+async function writeError(ctx: MutationCtx, orgId: OrgId, { message, kind }: SyncFailure) {
+  const org = await getOrg(ctx, orgId);
+  if (org === null || !hasLumaKey(org) || kind === "ended" || kind === "overtaken") return;
   // Writing the same error every day would re-run every query that reads the organization.
-  if (org.eventsSyncError !== message) await patchOrg(ctx, org._id, { eventsSyncError: message });
-}
-
-function hasStamped({ running, startedAt }: Sync, org: Org): boolean {
-  return running !== undefined && org.eventsLastSynced === startedAt;
+  if (org.eventsSyncError !== message) await patchOrg(ctx, orgId, { eventsSyncError: message });
 }
 
 /** For an organization whose sync has ended: if it was the queue's, the queue goes on after a pause. */
@@ -181,13 +174,18 @@ async function getLostAt(ctx: QueryCtx, { orgId, takenAt }: Current): Promise<nu
   return Math.max(takenAt, sync?.startedAt ?? 0) + LEASE_MS;
 }
 
-async function endLostSync(ctx: MutationCtx, { orgId }: Current): Promise<void> {
+/** A lost sync that had stamped its organization has succeeded, so it is no error. It is only due again. */
+async function endLostSync(ctx: MutationCtx, { orgId, takenAt }: Current): Promise<void> {
   const [org, sync] = [await getOrg(ctx, orgId), await getSync(ctx, orgId)];
   if (sync === null) return;
-  const error = new SyncError("its sync has not reported back for 12 minutes");
-  const failure = describeFailure(error, nameOf(org ?? orgId));
-  if (org === null || !hasStamped(sync, org)) console.error(failure.message);
-  await writeError(ctx, sync, failure);
+  const { startedAt = -Infinity } = sync;
+  const hasStamped = startedAt >= takenAt && org?.eventsLastSynced === startedAt;
+  if (org !== null && !hasStamped) {
+    const error = new SyncError("its sync has not reported back for 12 minutes");
+    const failure = describeFailure(error, nameOf(org));
+    console.error(failure.message);
+    await writeError(ctx, orgId, failure);
+  }
   await finishSync(ctx, sync, true);
 }
 

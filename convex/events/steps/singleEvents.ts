@@ -64,9 +64,9 @@ export class SingleEvents {
 
   /** What it did, for the log. */
   describe(): string {
-    const what = `Single events: ${this.askedFor} asked for`;
+    const what = `Asked for ${this.askedFor} single events`;
     if (this.lastFailure === undefined) return `${what}.`;
-    const stopped = this.end === "failures" ? ", then it stopped" : "";
-    return `${what}; lu.ma failed${stopped}: ${this.lastFailure.message}.`;
+    const result = this.end === "failures" ? "gave up" : "went on";
+    return `${what}, and ${result} after a failure: ${this.lastFailure.message}.`;
   }
 }

@@ -1,5 +1,6 @@
-/** Events that lu.ma's list lacks: the list is a rumour, and what lu.ma says of an event itself is its word. */
+/** Events that are missing from lu.ma's list: what lu.ma says about each of them counts, not that they are missing. */
 import { expect, vi } from "vitest";
+import { internal } from "../convex/_generated/api";
 import type { Doc, Id } from "../convex/_generated/dataModel";
 import {
   aStoredEvent,
@@ -9,6 +10,7 @@ import {
   getOrg as getOrgOf,
   HOUR_MS,
   insertOrg,
+  storedDescriptions,
   storedEvents,
   wireEvents,
 } from "./support/builders";
@@ -119,7 +121,7 @@ test.for<[string, number, number, "removed" | "unlisted"]>([
   expect(await statuses()).toEqual([hidden]);
 });
 
-test("An event that the list lacks is asked for when it may be seen, by its visitors now or later", async () => {
+test("An event that is missing from the list is asked for when it may be seen, by its visitors now or later", async () => {
   const [after, before] = [NOW - 30 * DAY_MS, NOW + 90 * DAY_MS];
   type Row = [id: string, status: Doc<"events">["status"], startAt: number, endAt?: number];
   const event = (...[lumaEventId, status, startAt, endAt]: Row) => ({
@@ -166,7 +168,7 @@ test("An event that the list lacks is asked for when it may be seen, by its visi
   expect(unlisted).toHaveLength(2);
 });
 
-test("Of events that the list lacks the 100 soonest are asked for 300 ms apart, and the others by the next sync", async () => {
+test("Of events that are missing from the list the 100 soonest are asked for 300 ms apart, and the others by the next sync", async () => {
   vi.spyOn(console, "log");
   await startSynced(wireEvents(130));
   await t.run((ctx) => ctx.db.insert("events", aStoredEvent(orgId, { startAt: NOW - DAY_MS })));
@@ -176,7 +178,7 @@ test("Of events that the list lacks the 100 soonest are asked for 300 ms apart, 
   const waits = times.slice(1).map((time, i) => time - times[i]!);
   expect(new Set(waits)).toEqual(new Set([300]));
   expect(askedFor()).toEqual(wireEvents(100).map(({ id }) => id));
-  expect(vi.mocked(console.log).mock.calls.join()).toContain("Not in the list: 100");
+  expect(vi.mocked(console.log).mock.calls.join()).toContain("Missing from the list: 100");
   expect(await sync()).toMatchObject({ removed: 31 });
   expect(askedFor().at(-1)).toBe("evt-1");
   expect((await getOrg()).eventsLastSynced).toBeGreaterThan(NOW);
@@ -186,7 +188,7 @@ test.for<[string, number, number]>([
   // The 47th has 6 s left.
   ["answers slowly", 47, 46],
   ["took all of the 7 minutes for its list", 0, 0],
-])("Events that the list lacks wait for the next sync when lu.ma %s", async (row) => {
+])("Events that are missing from the list wait for the next sync when lu.ma %s", async (row) => {
   const [, asked, removed] = row;
   await start(wireEvents(60).map(({ id }) => ({ lumaEventId: id, startAt: NOW + DAY_MS })));
   luma.setCalendar(KEY, []);
@@ -205,43 +207,67 @@ test.for<[string, number, number]>([
 });
 
 const given = (fields: object = {}) => status(200, { ...over(1)[0], ...fields });
-const again = (code: number) => status(code, "", { "retry-after": "1" });
 const silent = { description: undefined, description_md: undefined };
 const edited = { description: "new" };
-const renamed = { ...edited, name: "Renamed" };
 const secret = { visibility: "private", description: "secret" };
-/** What is stored of the event then. */
-const unlisted = { status: "unlisted" as const };
-test.for<[string, Answer, Partial<Doc<"events">>]>([
-  ["400 in JSON", failure(400, "No."), { status: "removed" }],
-  ["403 in JSON", failure(403, "No."), { status: "removed" }],
-  ["404 in JSON", failure(404, "No."), { status: "removed" }],
-  ["another event", given({ id: "evt-2" }), {}],
-  ["what cannot be read", given({ ...secret, name: "" }), {}],
-  ["a redirect", status(302, "", { location: "/" }), {}],
-  ["422 in JSON", failure(422, "No."), {}],
-  ["the event without a description", given(silent), {}],
-  ["the event", given(renamed), { ...edited, title: "Renamed" }],
-  ["a private event", given(secret), unlisted],
-  ["a strange one", given({ ...secret, access: "none" }), unlisted],
-  ["one without visibility", given({ ...edited, visibility: null }), { ...unlisted, ...edited }],
-])("An event missing from the list is stored as lu.ma's answer says: %s", async (row) => {
-  const [, answer, said] = row;
+type Stored = { status?: Doc<"events">["status"]; title?: string; description?: string };
+test.for<{ what: string; answer: Answer; stored: Stored }>([
+  { what: "400 in JSON", answer: failure(400, "No."), stored: { status: "removed" } },
+  { what: "403 in JSON", answer: failure(403, "No."), stored: { status: "removed" } },
+  { what: "404 in JSON", answer: failure(404, "No."), stored: { status: "removed" } },
+  { what: "another event", answer: given({ id: "evt-2" }), stored: {} },
+  { what: "what cannot be read", answer: given({ ...secret, name: "" }), stored: {} },
+  { what: "a redirect", answer: status(302, "", { location: "/" }), stored: {} },
+  { what: "422 in JSON", answer: failure(422, "No."), stored: {} },
+  { what: "the event without a description", answer: given(silent), stored: {} },
+  {
+    what: "the event",
+    answer: given({ ...edited, name: "Renamed" }),
+    stored: { ...edited, title: "Renamed" },
+  },
+  { what: "a private event", answer: given(secret), stored: { status: "unlisted" } },
+  {
+    what: "a strange one",
+    answer: given({ ...secret, access: "none" }),
+    stored: { status: "unlisted" },
+  },
+  {
+    what: "one without visibility",
+    answer: given({ ...edited, visibility: null }),
+    stored: { status: "unlisted" },
+  },
+  {
+    what: "an event of another calendar, which it has moved to",
+    answer: given({ ...edited, calendar_id: "cal-9", access: null }),
+    stored: { status: "unlisted" },
+  },
+  {
+    what: "an event of another calendar that this one manages, too",
+    answer: given({ ...edited, calendar_id: "cal-9" }),
+    stored: edited,
+  },
+])("An event missing from the list is stored as lu.ma's answer says: $what", async (row) => {
   await startSynced([...over(2), aWireEvent({ id: "other" })]);
   await t.run(async (ctx) => {
-    for (const { _id } of await ctx.db.query("events").collect()) {
-      await ctx.db.patch("events", _id, { description: "old" });
+    const events = await ctx.db.query("events").collect();
+    for (const { _id: eventId, lumaEventId } of events) {
+      await ctx.db.patch("events", eventId, { isDescribed: true });
+      if (lumaEventId === "evt-0") {
+        await ctx.db.insert("eventDescriptions", { eventId, orgId, text: "old" });
+      }
     }
   });
   const before = (await storedEvents(t)).get("evt-0");
   luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
-  luma.answerNext(answer, { kind: "event" });
+  luma.answerNext(row.answer, { kind: "event" });
   const { updated, removed } = await sync();
+  const { description = "old", ...fields } = row.stored;
   const after = await storedEvents(t);
   const syncedAt = after.get("evt-0")?.syncedAt;
-  expect(after.get("evt-0")).toEqual({ ...before, ...said, syncedAt });
-  const isRemoved = said.status === "removed";
-  expect(updated).toBe(Object.keys(said).length > 0 && !isRemoved ? 1 : 0);
+  expect(after.get("evt-0")).toEqual({ ...before, ...fields, syncedAt });
+  expect((await storedDescriptions(t)).get("evt-0")).toBe(description);
+  const isRemoved = fields.status === "removed";
+  expect(updated).toBe(Object.keys(fields).length > 0 && !isRemoved ? 1 : 0);
   // And asking goes on.
   expect(removed).toBe(isRemoved ? 2 : 1);
   expect(after.get("evt-1")?.status).toBe("removed");
@@ -258,9 +284,9 @@ test("An event missing from the list that is found has its description, and is n
   luma.setCalendar(KEY, [moved, aWireEvent({ id: "evt-1" })]);
   await sync();
   expect(askedFor()).toEqual(["evt-0", "evt-1"]);
-  const stored = { startAt, description: "moved", status: "listed" };
-  expect((await storedEvents(t)).get("evt-0")).toMatchObject(stored);
-  expect(vi.mocked(console.log).mock.calls.at(-1)?.[0]).toContain("Not in the list: 1.");
+  expect((await storedEvents(t)).get("evt-0")).toMatchObject({ startAt, status: "listed" });
+  expect((await storedDescriptions(t)).get("evt-0")).toBe("moved");
+  expect(vi.mocked(console.log).mock.calls.at(-1)?.[0]).toContain("Missing from the list: 1.");
 });
 
 test("An event missing from the list is asked for at the older address on a morning on which that gave the list", async () => {
@@ -273,50 +299,158 @@ test("An event missing from the list is asked for at the older address on a morn
   expect(await statuses()).toEqual(["listed", "removed"]);
 });
 
-test.for<[string, Answer, number, RegExp]>([
-  ["429", again(429), 4, /answered 429 for one event \(4 attempts\)/],
-  ["503", again(503), 4, /answered 503 for one event \(4 attempts\)/],
-  ["a lost connection", reset, 4, /no connection to 127\.0\.0\.1.*one event \(4 attempts\)/],
-  ["no answer", silence, 4, /no answer within 30 s for one event \(4 attempts\)/],
-  ["404 in HTML", status(404, "<h1>No</h1>"), 1, /answered 404 for one event \(1 attempt\)/],
-  ["401", failure(401, "No."), 1, /answered 401 for one event \(1 attempt\)/],
-])("A sync fails and is soon repeated when lu.ma says of a missing event: %s", async (row) => {
-  const [, answer, attempts, why] = row;
-  await startSynced([...over(5), aWireEvent({ id: "other" })]);
-  setTime(NOW + HOUR_MS);
-  luma.setCalendar(KEY, [aWireEvent({ id: "other", name: "Renamed" })]);
-  luma.answerNext(luma.answer, { kind: "event" });
-  luma.answerNext(status(200, { ...over(2)[1], name: "Found" }), { kind: "event" });
-  for (let i = 0; i < attempts; i += 1) luma.answerNext(answer, { kind: "event" });
-  const { message, kind } = await failureOf(sync());
-  expect(kind).toBe("passing");
-  expect(message).toContain(
-    "was not synced: 3 events that lu.ma no longer lists could not be checked: ",
-  );
-  expect(message).toMatch(why);
-  expect(message).toMatch(/ It is synced again by itself\.$/);
-  const failed = { eventsLastSynced: NOW, eventsSyncError: message };
-  expect(await getOrg()).toMatchObject(failed);
-  // The rest is written.
-  const stored = [...(await storedEvents(t)).values()];
-  const listed = Array<string>(5).fill("listed");
-  expect(stored.map(({ status }) => status)).toEqual(["removed", ...listed]);
-  expect([stored[1]?.title, stored[5]?.title]).toEqual(["Found", "Renamed"]);
-  expect(askedFor()).toEqual(["evt-0", "evt-1", ...Array<string>(attempts).fill("evt-2")]);
+const again = (code: number) => status(code, "", { "retry-after": "1" });
+/** Answers requests for one event alike, for ever. */
+const failFor = (eventId: string, answer: Answer) =>
+  luma.failBetween(-Infinity, Infinity, answer, { eventId });
+const NOT_CHECKED = "that lu.ma no longer lists could not be checked: ";
+const RETRIED = / It will be retried automatically\.$/;
 
-  await passTime(31 * MINUTE_MS, luma.activity);
-  expect(await statuses()).toEqual([...Array<string>(5).fill("removed"), "listed"]);
-  const org = await getOrg();
-  expect(org.eventsLastSynced).toBeGreaterThan(NOW + HOUR_MS + 30 * MINUTE_MS);
-  expect(org).not.toHaveProperty("eventsSyncError");
+test.for<{ what: string; answer: Answer; why: string }>([
+  { what: "503", answer: again(503), why: "answered 503 for one event (4 attempts)" },
+  { what: "a lost connection", answer: reset, why: "for one event (4 attempts)" },
+  {
+    what: "nothing",
+    answer: silence,
+    why: "gave no answer within 30 s for one event (4 attempts)",
+  },
+  {
+    what: "HTML",
+    answer: status(404, "<h1>No</h1>"),
+    why: "answered 404 for one event (1 attempt)",
+  },
+  { what: "401", answer: failure(401, "No."), why: "answered 401 for one event (1 attempt)" },
+])(
+  "An event for which lu.ma always answers $what is skipped, and its sync is stamped, described and retried",
+  async ({ answer, why }) => {
+    await startSynced([...over(3), aWireEvent({ id: "other" })]);
+    setTime(NOW + HOUR_MS);
+    luma.setCalendar(KEY, [aWireEvent({ id: "other", description: "edited" })]);
+    failFor("evt-0", answer);
+    const { message, kind } = await failureOf(sync());
+    expect(kind).toBe("transient");
+    expect(message).toContain(`Organization "Acme" was synced, but 1 event ${NOT_CHECKED}`);
+    expect(message).toContain(why);
+    expect(message).toMatch(RETRIED);
+    // Those behind it were checked.
+    expect(await statuses()).toEqual(["listed", "removed", "removed", "listed"]);
+    const stamped = { eventsLastSynced: NOW + HOUR_MS, eventsSyncError: message };
+    expect(await getOrg()).toMatchObject(stamped);
+    expect((await storedDescriptions(t)).get("other")).toBe("edited");
+
+    luma.dropEvent("evt-0");
+    luma.clearFailures();
+    await passTime(31 * MINUTE_MS, luma.activity);
+    expect(await statuses()).toEqual(["removed", "removed", "removed", "listed"]);
+    const retriedAt = NOW + HOUR_MS + 30 * MINUTE_MS;
+    expect((await getOrg()).eventsLastSynced).toBeGreaterThanOrEqual(retriedAt);
+    expect(await getOrg()).not.toHaveProperty("eventsSyncError");
+  },
+);
+
+test("Three mornings with one event that always answers 503 are stamped, described and retried", async () => {
+  await startSynced([...over(3), aWireEvent({ id: "other" })]);
+  failFor("evt-0", status(503));
+  for (const day of [1, 2, 3]) {
+    const morning = NOW + day * DAY_MS;
+    const edited = `edited on day ${day}`;
+    luma.setCalendar(KEY, [
+      aWireEvent({ id: "other", description: edited, start_at: at(morning + DAY_MS) }),
+    ]);
+    setTime(morning);
+    await t.mutation(internal.events.sync.runFullEventSync, {});
+    await passTime(29 * MINUTE_MS, luma.activity);
+    const org = await getOrg();
+    expect(org.eventsLastSynced).toBeGreaterThanOrEqual(morning);
+    expect(org.eventsSyncError).toContain(NOT_CHECKED);
+    expect((await storedDescriptions(t)).get("other")).toBe(edited);
+    expect(await statuses()).toEqual(["listed", "removed", "removed", "listed"]);
+    const { length } = luma.requestsOf("list");
+    await passTime(2 * MINUTE_MS, luma.activity);
+    expect(luma.requestsOf("list").length).toBe(length + 1);
+  }
 });
 
-test("A sync that could not check one event missing from the list says so in the singular", async () => {
-  await startSynced(over(1));
-  luma.setCalendar(KEY, []);
-  luma.answerNext(status(404), { kind: "event" });
+test.for<{ what: string; failing: string[]; answer: Answer; unchecked: number; asked: string[] }>([
+  {
+    what: "two that fail in a row",
+    failing: ["evt-1", "evt-2"],
+    answer: status(404),
+    unchecked: 4,
+    asked: ["evt-0", "evt-1", "evt-2"],
+  },
+  {
+    what: "two that fail, one between them answered",
+    failing: ["evt-1", "evt-3"],
+    answer: status(404),
+    unchecked: 2,
+    asked: ["evt-0", "evt-1", "evt-2", "evt-3", "evt-4", "other"],
+  },
+  {
+    what: "a 429 that is given up",
+    failing: ["evt-1"],
+    answer: again(429),
+    unchecked: 4,
+    asked: ["evt-0", ...Array<string>(4).fill("evt-1")],
+  },
+])("Events missing from the list of which there are $what", async (row) => {
+  await startSynced([...over(5), aWireEvent({ id: "other" })]);
+  luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
+  for (const id of row.failing) failFor(id, row.answer);
   const { message } = await failureOf(sync());
-  expect(message).toContain(": 1 event that lu.ma no longer lists could not be checked: ");
+  expect(message).toContain(`but ${row.unchecked} events ${NOT_CHECKED}`);
+  // Nothing more is asked for, descriptions included.
+  expect(askedFor()).toEqual(row.asked);
+  const all = row.asked.includes("other") ? ["removed", "listed"] : ["listed", "listed"];
+  const [evt0, , ...others] = await statuses();
+  expect([evt0, others.at(0), others.at(-1)]).toEqual(["removed", ...all]);
+});
+
+test("A check and a description that fail in a row end all asking, too", async () => {
+  await startSynced([...over(1), ...wireEvents(3, (i) => ({ id: `next-${i}` }))]);
+  luma.setCalendar(
+    KEY,
+    wireEvents(3, (i) => ({ id: `next-${i}` })),
+  );
+  for (const id of ["evt-0", "next-0"]) failFor(id, status(404));
+  const { message } = await failureOf(sync());
+  expect(message).toContain(`but 1 event ${NOT_CHECKED}`);
+  expect(askedFor()).toEqual(["evt-0", "next-0"]);
+});
+
+test("An answer that can't be used neither ends the asking nor makes up for a failure", async () => {
+  await startSynced([...over(4), aWireEvent({ id: "other" })]);
+  luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
+  for (const id of ["evt-0", "evt-2"]) failFor(id, status(404));
+  failFor("evt-1", failure(422, "No."));
+  const { message } = await failureOf(sync());
+  expect(message).toContain(`but 3 events ${NOT_CHECKED}`);
+  expect(askedFor()).toEqual(["evt-0", "evt-1", "evt-2"]);
+});
+
+test("A sync asks for 100 single events: checks first, descriptions with what is left", async () => {
+  await startSynced([...over(70), ...wireEvents(60, (i) => ({ id: `next-${i}` }))]);
+  luma.setCalendar(
+    KEY,
+    wireEvents(60, (i) => ({ id: `next-${i}` })),
+  );
+  expect(await sync()).toMatchObject({ removed: 70 });
+  const asked = askedFor();
+  expect(asked).toHaveLength(100);
+  expect(asked.slice(70)).toEqual(Array.from({ length: 30 }, (_, i) => `next-${i}`));
+  expect(await getOrg()).not.toHaveProperty("eventsSyncError");
+});
+
+test("An event that moved to another calendar is hidden only if the key's calendar is known", async () => {
+  await startSynced(over(1));
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
+  luma.setCalendar(
+    KEY,
+    over(1, () => ({ calendar_id: "cal-9", access: null })),
+    [],
+  );
+  await sync();
+  expect(await statuses()).toEqual(["listed"]);
 });
 
 test("An event missing from the list stays as it is when a later sync begins while it is asked for", async () => {
@@ -360,7 +494,7 @@ test("A removed event stays removed when lu.ma lists a private entry of it that 
   expect(await statuses()).toEqual(["removed", "listed"]);
 });
 
-test("A list of which no entry can be read fails the sync for good, when what must be hidden is", async () => {
+test("A list of which no entry can be read is a permanent failure, once what must be hidden is", async () => {
   await startSynced(over(120));
   setTime(NOW + HOUR_MS);
   const hosts = routeLumaHosts(luma);
@@ -373,13 +507,13 @@ test("A list of which no entry can be read fails the sync for good, when what mu
   }));
   luma.setCalendar(KEY, [{ ...entries[0], id: "evt-\u001b]0;x\u0007" } as WireEvent, ...entries]);
   const { message, kind } = await failureOf(sync());
-  expect(kind).toBe("lasting");
+  expect(kind).toBe("permanent");
   expect(message).toBe(
     'Organization "Acme" was not synced: of 118 entries of lu.ma\'s list, not one could be read: evt- ]0;x ' +
       "(start_at: no possible time). lu.ma may have changed its API: look for a newer version of this module.",
   );
-  expect(hosts).toEqual(["public-api.luma.com", "public-api.luma.com"]);
-  expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list"]);
+  expect(new Set(hosts)).toEqual(new Set(["public-api.luma.com"]));
+  expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list", "calendar"]);
   const [first, ...others] = await statuses();
   expect([first, new Set(others)]).toEqual(["unlisted", new Set(["listed"])]);
   const failed = { eventsLastSynced: NOW, eventsSyncError: message };
