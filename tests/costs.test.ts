@@ -404,9 +404,9 @@ test("A dashboard and a page among 100,000 small events stay inside Convex's lim
     });
   }
   // The engine searches the whole table for each of the member's organizations.
-  const [own, others, eventsRead] = await readDashboard(8);
+  const [own, others, eventsRead] = await readDashboard(4);
   expect([own, others]).toEqual([50, 50]);
-  expect(eventsRead).toBeLessThanOrEqual(500 + 3 * 8 + 400);
+  expect(eventsRead).toBeLessThanOrEqual(500 + 3 * 4 + 400);
   counted.reset();
   expect((await page())?.upcoming).toHaveLength(50);
   expect(counted.counts.eventsRead).toBeLessThanOrEqual(500 + 21);

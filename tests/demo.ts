@@ -2,18 +2,19 @@
  * The demo: the module's own functions on an engine in memory. Without a key, four organizations and a stand-in for
  * lu.ma; with LUMA_API_KEY, that real calendar, to try a key before deploying.
  */
-import { addHours, startOfDay } from "date-fns";
 import { ConvexError } from "convex/values";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import type { SyncFailure } from "../convex/events/failure";
 import * as sync from "../convex/events/sync";
-import type { OrgPageEvent } from "../convex/events/views/shown";
+import type { OrgPageEvent } from "../convex/events/views/shapes";
 import { aWireEvent, DAY_MS, HOUR_MS, insertOrg } from "./support/builders";
+import { passTime, useRealTime, useSimulatedTime } from "./support/clock";
 import { startEngine, withHandler, type Engine } from "./support/engine";
 import { hearLog } from "./support/log";
 import { LumaServer, status, type WireEvent } from "./support/lumaServer";
 import { toTable } from "./support/tables";
+import { toCall } from "./support/webhook";
 
 export type Say = (line: string) => void;
 
@@ -37,7 +38,7 @@ export async function tryKey(say: Say): Promise<number> {
   say("LUMA_API_KEY is set: syncing its calendar from 30 days ago to 90 days ahead, in memory.");
   say("(Without it, the demo shows four made-up organizations.)\n");
   const t = startEngine();
-  // Not by setLumaConfig: the queue would begin a sync of its own.
+  // Not with setLumaConfig, because the queue would begin a sync of its own.
   const orgId = await insertOrg(t, { name: "Your calendar", lumaApiKey: "env:LUMA_API_KEY" });
   try {
     // What a deployment logs: each wait, and what the sync came to.
@@ -65,22 +66,38 @@ export async function tryKey(say: Say): Promise<number> {
 
 const KEYS = { berlin: "key-of-berlin", chess: "key-of-chess", wrong: "a-mistyped-key" };
 
-/** Three times the queue, with four organizations, and what their pages and a dashboard then show. In less than 30 s. */
+const SECRET = "whsec_of_chess";
+
+/** Two days of four organizations, in simulated time: what each sync does, and what pages and a dashboard then show. */
 export async function showAll(luma: LumaServer, say: Say): Promise<void> {
   process.env.LUMA_LIST_EVENTS_URL = luma.url();
-  // Waits, and the queue's sums: what each sync did is in a table.
-  const hear: Say = (line) => (/^lu\.ma(:| sync queue:)/.test(line) ? say(line) : undefined);
-  await hearLog(() => show(luma, say), hear);
+  const midnight = Math.floor(Date.now() / DAY_MS) * DAY_MS;
+  useSimulatedTime(midnight + 6 * HOUR_MS);
+  // Only waits: what each sync did is in a table.
+  const hear: Say = (line) => (line.startsWith("lu.ma: ") ? say(line) : undefined);
+  try {
+    await hearLog(() => show(luma, say, midnight), hear);
+  } finally {
+    useRealTime();
+  }
 }
 
-async function show(luma: LumaServer, say: Say): Promise<void> {
+async function show(luma: LumaServer, say: Say, midnight: number): Promise<void> {
   const { t, outcomes } = startObservedEngine();
-  // The same for all runs: an event that moved would be an event that changed.
-  const base = addHours(startOfDay(Date.now()), 17).getTime();
-  say("A stand-in for lu.ma on this machine, four organizations, and the module's own queue.");
+  const base = midnight + 17 * HOUR_MS;
+  const letTimePass = (minutes: number) => passTime(minutes * 60_000, luma.activity);
+  const waitUntil = (hour: number) =>
+    letTimePass((midnight + hour * HOUR_MS - Date.now()) / 60_000);
+  say(
+    "A stand-in for lu.ma on this machine, four organizations, and two days in two seconds (UTC).",
+  );
 
-  say("\nConnected, each is synced at once: lu.ma rate-limits Chess Club, Berlin Makers has three");
-  say("pages, Gym Mitte's key is mistyped, and Book Circle only has a page to embed.");
+  say(
+    "\n06:00. They are connected, and synced at once. lu.ma rate-limits Chess Club, Berlin Makers has",
+  );
+  say(
+    "three pages of events, Gym Mitte's key is mistyped, and Book Circle only has a page to embed.",
+  );
   luma.setCalendar(KEYS.berlin, berlinCalendar(base));
   luma.setCalendar(KEYS.chess, chessCalendar(base));
   luma.describeCalendar(KEYS.berlin, { name: "Makers" });
@@ -88,22 +105,44 @@ async function show(luma: LumaServer, say: Say): Promise<void> {
   const slowDown = status(429, { message: "slow down" }, { "retry-after": "1" });
   luma.answerNext(slowDown, { key: KEYS.chess });
   const orgs = await createOrgs(t);
+  const [chess] = orgs;
+  if (chess === undefined) throw new Error("there is no Chess Club");
   const showSyncs = async () => {
-    await waitForQueue(t);
+    await letTimePass(1);
     const rows = orgs.map(async ({ orgId, name }) => toResultRow(name, await outcomes.get(orgId)));
     say(toTable(await Promise.all(rows)));
     outcomes.clear();
   };
   await showSyncs();
 
-  say("\nThe next morning's run: nothing has changed.");
+  await waitUntil(7);
+  say("\n07:00. The morning's run. Nothing has changed.");
   await t.mutation(internal.events.sync.runFullEventSync, {});
   await showSyncs();
 
-  say("\nAnother one: Chess Club has renamed its next evening and deleted the one after it, and a");
-  say("proxy answers in lu.ma's place when Berlin Makers is asked for.");
+  await waitUntil(9);
+  say("\n09:00. Chess Club cancels its tournament. lu.ma's webhook calls.");
+  luma.dropEvent(TOURNAMENT);
+  const body = JSON.stringify({ type: "event.canceled", data: { id: TOURNAMENT } });
+  const { status: code } = await t.fetch(`/luma/${chess.orgId}`, toCall(body, SECRET));
+  const isOnPage = async () => {
+    const page = await t.query(api.events.queries.getOrgEvents, { orgId: chess.orgId, now: base });
+    return page?.upcoming.some(({ title }) => title === "Tournament") ? "yes" : "no";
+  };
+  const before = await isOnPage();
+  await letTimePass(1);
+  say(
+    `The call is answered with ${code}. Is the tournament on the page? ${before}. A minute later? ${await isOnPage()}.`,
+  );
+  outcomes.clear();
+
+  await waitUntil(24 + 7);
+  say(
+    "\n07:00 on the next day. Chess Club has renamed its next evening and deleted the one after it,",
+  );
+  say("and a proxy answers in lu.ma's place when Berlin Makers is asked for.");
   luma.setCalendar(KEYS.chess, chessCalendar(base, "Blitz night"));
-  luma.dropEvent("evt-chess-2");
+  for (const id of [TOURNAMENT, "evt-chess-2"]) luma.dropEvent(id);
   luma.answerNext(status(403, "<h1>Blocked</h1>"), { key: KEYS.berlin });
   await t.mutation(internal.events.sync.runFullEventSync, {});
   await showSyncs();
@@ -112,30 +151,15 @@ async function show(luma: LumaServer, say: Say): Promise<void> {
   await showPages(t, orgs, say);
 }
 
-const POLL_MS = 100;
-
-/** Until no sync is under way and none is due. */
-async function waitForQueue(t: Engine): Promise<void> {
-  for (let isEmpty = false; !isEmpty;) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    isEmpty = await t.run(async (ctx) => {
-      const queue = await ctx.db.query("eventSyncQueue").unique();
-      const due = ctx.db
-        .query("eventSyncs")
-        .withIndex("by_due", (q) => q.gt("dueAt", undefined).lte("dueAt", Date.now()));
-      return queue?.current === undefined && (await due.first()) === null;
-    });
-  }
-}
-
 async function showStatus(t: Engine, say: Say): Promise<void> {
   say("\nWhat orgs/queries:getSyncStatus says now:");
   const { page } = await t.query(internal.orgs.queries.getSyncStatus, {});
-  const rows = page.map(({ name, calendar, lastSyncedAt, nextSyncAt, error }) => ({
+  const rows = page.map(({ name, calendar, lastSyncedAt, nextSyncAt, liveUpdates, error }) => ({
     organization: name,
     calendar: calendar?.name ?? "not known",
     "last synced": lastSyncedAt ?? "never",
     "next sync": nextSyncAt ?? "in the morning",
+    "live updates": liveUpdates,
     error: error ?? "",
   }));
   say(toTable(rows));
@@ -148,14 +172,14 @@ async function createOrgs(t: Engine): Promise<Org[]> {
   const embed = "https://lu.ma/embed/calendar/cal-BookCircle/events";
   const configs = [
     // First, because it is always synced: the columns of a table are those of its first row.
-    { name: "Chess Club", lumaApiKey: KEYS.chess },
+    { name: "Chess Club", lumaApiKey: KEYS.chess, lumaWebhookSecret: SECRET },
     { name: "Berlin Makers", lumaApiKey: KEYS.berlin },
     { name: "Gym Mitte", lumaApiKey: KEYS.wrong },
     { name: "Book Circle", lumaCalendarUrl: embed },
   ];
   const orgs: Org[] = [];
   for (const { name, ...config } of configs) {
-    const orgId = await t.mutation(internal.orgs.createOrg.createOrg, { name });
+    const orgId = await t.mutation(internal.organizations.create, { name });
     await t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, ...config });
     orgs.push({ orgId, name });
   }
@@ -164,7 +188,6 @@ async function createOrgs(t: Engine): Promise<Org[]> {
 
 /** Three pages of 100. */
 const BERLIN_EVENTS = 225;
-/** Few, because each is asked for its description at every run, 300 ms apart. */
 const BERLIN_TO_COME = 6;
 
 /** From 25 days ago on: none may enter or leave the window while the demo runs, whatever the time of day. */
@@ -180,6 +203,8 @@ function berlinCalendar(base: number): WireEvent[] {
   return [...workshops, openDay(base)];
 }
 
+const TOURNAMENT = "evt-chess-6";
+
 function chessCalendar(base: number, nextEvening = "Chess evening"): WireEvent[] {
   const online = { meeting_url: "https://meet.example/secret", geo_address_json: null };
   const [hidden, atHome] = [{ visibility: "private" }, { location_visibility: "guests-only" }];
@@ -189,6 +214,7 @@ function chessCalendar(base: number, nextEvening = "Chess evening"): WireEvent[]
     event(base, "evt-chess-3", "Online lesson", 4 * DAY_MS, online),
     event(base, "evt-chess-4", "Board meeting", 5 * DAY_MS, hidden),
     event(base, "evt-chess-5", "Dinner at a member's", 6 * DAY_MS, atHome),
+    event(base, TOURNAMENT, "Tournament", 3 * DAY_MS),
     openDay(base),
   ];
 }
@@ -225,7 +251,7 @@ async function showPages(t: Engine, orgs: Org[], say: Say): Promise<void> {
   say(`\nBook Circle's page embeds ${embed?.calendarUrl}.`);
 
   say("\nThe dashboard of a member of Chess Club: its events, then some from elsewhere. The open");
-  say("day, which stands on two calendars, is there once.");
+  say("day, which is in two calendars, is there once.");
   const membership = { userId: "user-1", orgId: chess.orgId, role: "member" } as const;
   await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
   const member = t.withIdentity({ subject: "user-1" });

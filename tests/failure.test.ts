@@ -33,7 +33,10 @@ test.for<{ cause: Cause; advice: string }>([
     advice: `Its stored key is rate limited: something else may be using it. ${RETRIED}`,
   },
   { cause: "unavailable", advice: RETRIED },
-  { cause: "foreign", advice: `lu.ma itself answers in JSON: this may be a proxy's. ${RETRIED}` },
+  {
+    cause: "foreign",
+    advice: `lu.ma itself answers in JSON, so a proxy may have answered. ${RETRIED}`,
+  },
   { cause: "oddPages", advice: RETRIED },
   { cause: "tooSlow", advice: RETRIED },
   { cause: "keyRejected", advice: REPLACE_KEY },

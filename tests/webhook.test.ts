@@ -1,5 +1,4 @@
 /** lu.ma's webhook calls: which are taken, what they lead to, and that all others look alike. */
-import { createHmac } from "node:crypto";
 import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
@@ -9,6 +8,7 @@ import { passTime, setTime } from "./support/clock";
 import { startCountedEngine, type CountedEngine } from "./support/counting";
 import { NOW, test } from "./support/fixtures";
 import type { LumaServer } from "./support/lumaServer";
+import { signCall } from "./support/webhook";
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -60,9 +60,8 @@ async function call({
   return await t.fetch(path, { method: "POST", body: body as string, headers });
 }
 
-function sign(body: string | Uint8Array, time = seconds(), secret = SECRET): string {
-  return createHmac("sha256", secret).update(`${time}.`).update(body).digest("hex");
-}
+const sign = (body: string | Uint8Array, time = seconds(), secret = SECRET) =>
+  signCall(body, time, secret);
 
 const syncs = () => luma.requestsOf("list").length;
 /** How many syncs a call leads to within 6 minutes. */

@@ -30,7 +30,7 @@ const permanent = (advice: Consequences["advice"], more: Partial<Consequences> =
   ...more,
 });
 
-/** What can fail, each with other consequences. "In JSON" means that the answer is lu.ma's own, not a proxy's. */
+/** What can fail, each with other consequences. Only an answer in JSON is lu.ma's own, and not a proxy's. */
 const CAUSES = {
   /** 429, four times. */
   rateLimited: {
@@ -40,22 +40,25 @@ const CAUSES = {
   /** No connection, no answer in time, 5xx, 408, 425, or a 2xx that isn't JSON. */
   unavailable: { kind: "transient" },
   /** A 4xx that isn't JSON. */
-  foreign: { kind: "transient", advice: "lu.ma itself answers in JSON: this may be a proxy's." },
+  foreign: {
+    kind: "transient",
+    advice: "lu.ma itself answers in JSON, so a proxy may have answered.",
+  },
   /** lu.ma lists its events page by page, and the pages don't fit together. */
   oddPages: { kind: "transient" },
   /** The sync's time is over. */
   tooSlow: { kind: "transient" },
-  /** 401. */
+  /** 401 in JSON. */
   keyRejected: permanent(replaceKey),
-  /** 403. */
+  /** 403 in JSON. */
   forbidden: permanent(replaceKey, { ofOneEvent: "gone" }),
-  /** 404, 410. */
+  /** 404 or 410 in JSON. */
   gone: permanent(NEWER_VERSION, { asksOlder: true, ofOneEvent: "gone" }),
   /** A redirect; it is never followed, because the key would go with it. */
   redirected: permanent(NEWER_VERSION, { asksOlder: true, ofOneEvent: "nothing" }),
-  /** 400. */
+  /** 400 in JSON. */
   malformed: permanent(READ_IT, { ofOneEvent: "gone" }),
-  /** Any other 4xx. */
+  /** Any other 4xx in JSON. */
   refused: permanent(READ_IT, { ofOneEvent: "nothing" }),
   /** JSON, but not what lu.ma documents. */
   unreadable: permanent(NEWER_VERSION, { asksOlder: true }),
@@ -93,27 +96,23 @@ export const syncFailure = v.object({
 });
 export type SyncFailure = Infer<typeof syncFailure>;
 
-// Of the organization with this name or id, after its sync had begun.
+const ended = (message: string): SyncFailure => ({ message, kind: "ended" });
 
-export function orgWasDeleted(id: string): SyncFailure {
-  const message = `The organization with the id ${id} was deleted while it was being synced.`;
-  return { message, kind: "ended" };
-}
+export const orgWasDeleted = (id: string) =>
+  ended(`The organization with the id ${id} was deleted while it was being synced.`);
 
-export function disconnected(name: string): SyncFailure {
-  const message = `The organization "${name}" was disconnected from lu.ma while it was being synced.`;
-  return { message, kind: "ended" };
-}
+export const disconnected = (name: string) =>
+  ended(`The organization "${name}" was disconnected from lu.ma while it was being synced.`);
 
-export function stopped(name: string): SyncFailure {
-  const why = "its lu.ma API key was set meanwhile, or it took longer than 12 minutes";
-  return { message: `This sync of the organization "${name}" was ended: ${why}.`, kind: "ended" };
-}
+export const stopped = (name: string) =>
+  ended(
+    `This sync of the organization "${name}" was ended: its lu.ma API key was set meanwhile, or it took longer than 12 minutes.`,
+  );
 
-export function overtaken(name: string): SyncFailure {
-  const message = `A later sync of the organization "${name}" has begun, so this one writes nothing more.`;
-  return { message, kind: "overtaken" };
-}
+export const overtaken = (name: string): SyncFailure => ({
+  message: `A later sync of the organization "${name}" has begun, so this one writes nothing more.`,
+  kind: "overtaken",
+});
 
 /**
  * @param error a SyncError, one of the module's own ConvexErrors, or what Convex threw.
@@ -139,18 +138,15 @@ export function describeFailure(
   const met = error.causes.map(toConsequences);
   const isPermanent = met.length > 0 && met.every(({ kind }) => kind === "permanent");
   const kind = isPermanent ? "permanent" : "transient";
-  const advice = met.filter((one) => one.kind === kind).map((one) => toAdvice(one, key));
+  const advice = met
+    .filter((one) => one.kind === kind)
+    .map(({ advice = "" }) => (typeof advice === "string" ? advice : key && advice(key)));
   if (met.length > 0 && !error.causes.includes("misconfigured") && getVariable(LIST_VARIABLE)) {
     advice.push(WRONG_ADDRESS);
   }
   if (!isPermanent) advice.push("It will be retried automatically.");
   const what = `Organization "${name}" ${outcome} ${error.message}.`;
   return { message: [what, ...new Set(advice)].filter(Boolean).join(" "), kind };
-}
-
-function toAdvice({ advice = "" }: Consequences, key?: LumaKey): string {
-  if (typeof advice === "string") return advice;
-  return key === undefined ? "" : advice(key);
 }
 
 /** The first line of an error of Convex's. */

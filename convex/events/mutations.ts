@@ -2,7 +2,7 @@
  * All writes to the tables `events` and `eventDescriptions`, and the stamp of a successful sync on its organization. A
  * sync's mutations write nothing once it is ended or overtaken: they throw a ConvexError with SyncFailure.
  */
-import { ConvexError, v } from "convex/values";
+import { compareValues, ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
@@ -10,7 +10,7 @@ import { onEventsPublished } from "../lumaApp";
 import { hasLumaKey } from "./luma/key";
 import { deleteSecrets } from "./luma/secrets";
 import { getOrg, nameOf, orgId, patchOrg, type OrgId } from "./organizations";
-import { forgetSyncs, recordCalendar, requireRunning, runningSync } from "./queue/syncs";
+import { forgetSyncs, requireRunning, runningSync, writeSync } from "./queue/syncs";
 import { letGo } from "./queue/worker";
 import { isSameEvent } from "./steps/changes";
 import { DESCRIPTIONS_PER_WRITE, EVENTS_PER_WRITE, WRITE_PAUSE_MS } from "./steps/convexCalls";
@@ -35,7 +35,8 @@ export const upsertEvents = internalMutation({
   },
   returns: upsertCounts,
   handler: async (ctx, { orgId, syncId, events, announces = false }) => {
-    const { eventsLastSynced = 0 } = await requireRunning(ctx, { orgId, syncId });
+    const { org } = await requireRunning(ctx, { orgId, syncId });
+    const reach = toReach(org.eventsLastSynced ?? 0);
     const counts = { inserted: 0, updated: 0, unchanged: 0 };
     const published: Id<"events">[] = [];
     for (const event of events) {
@@ -59,7 +60,7 @@ export const upsertEvents = internalMutation({
       counts[stored ? "updated" : "inserted"] += 1;
       const isVisible = event.status === "listed" && endAt > Date.now();
       // What the last sync could not reach is not new: it has only come near enough.
-      const isNew = stored?.status !== "listed" && startAt <= toReach(eventsLastSynced);
+      const isNew = stored?.status !== "listed" && startAt <= reach;
       if (isVisible && isNew) published.push(id);
     }
     if (announces && published.length > 0) await publish(ctx, { orgId, eventIds: published });
@@ -147,9 +148,11 @@ export const updateOrgSyncTimestamp = internalMutation({
   },
   returns: v.null(),
   handler: async (ctx, { orgId, syncId, timestamp, calendar, error }) => {
-    await requireRunning(ctx, { orgId, syncId });
+    const { sync } = await requireRunning(ctx, { orgId, syncId });
     await patchOrg(ctx, orgId, { eventsLastSynced: timestamp, eventsSyncError: error });
-    await recordCalendar(ctx, orgId, calendar);
+    if (compareValues(sync.calendar, calendar) !== 0) {
+      await writeSync(ctx, orgId, sync, { calendar });
+    }
     return null;
   },
 });

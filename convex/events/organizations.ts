@@ -6,6 +6,7 @@ import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { getOrgName, orgTable } from "../lumaApp";
 import schema from "../schema";
 import { hasLumaKey } from "./luma/key";
+import type { lumaOrgFields } from "./tables";
 import { toLogItem } from "./text";
 
 export type Org = Doc<typeof orgTable>;
@@ -17,10 +18,7 @@ export const orgDocument = schema.tables[orgTable].validator.extend({
 });
 
 /** The fields that the module adds to an organization. */
-export type LumaFields = Pick<
-  Org,
-  "lumaCalendarUrl" | "lumaApiKey" | "eventsLastSynced" | "eventsSyncError"
->;
+type LumaFields = Pick<Org, keyof typeof lumaOrgFields>;
 
 /** What errors and logs call an organization, on one line of at most 150 characters; its id if it is gone. */
 export function nameOf(org: Org | OrgId): string {

@@ -10,7 +10,7 @@ import { checkConfig, lumaConfig, type LumaConfig } from "./luma/config";
 import { describeLumaKey, hasKeyInField, hasLumaKey, STORED } from "./luma/key";
 import { deleteSecrets, getSecrets, getWebhookSecret, setSecrets } from "./luma/secrets";
 import { nameOf, noKey, orgId, patchOrg, requireOrg, type Org, type OrgId } from "./organizations";
-import { getSync, makeDue, recordWebhookCall, stopSyncs } from "./queue/syncs";
+import { getSync, makeDue, stopSyncs, writeSync } from "./queue/syncs";
 import { advanceQueue, letGo } from "./queue/worker";
 import { getVariable } from "./runtime";
 import { calendar } from "./tables";
@@ -102,11 +102,7 @@ export const getStatus = query({
  * @throws ConvexError when there is no such organization, or a value isn't what it should be. `env:` is refused, because
  * whoever may name a variable can use another organization's key; only the internal `setLumaConfig` takes it.
  */
-export async function configureLuma(
-  ctx: MutationCtx,
-  orgId: OrgId,
-  config: LumaConfig,
-): Promise<void> {
+export async function configureLuma(ctx: MutationCtx, orgId: OrgId, config: LumaConfig) {
   await applyConfig(ctx, orgId, config, false);
 }
 
@@ -145,7 +141,7 @@ async function setWebhookSecret(ctx: MutationCtx, orgId: OrgId, secret: string |
   const { webhookSecret } = await getSecrets(ctx, orgId);
   if (webhookSecret === secret) return;
   await setSecrets(ctx, orgId, { webhookSecret: secret });
-  await recordWebhookCall(ctx, orgId, undefined);
+  await writeSync(ctx, orgId, await getSync(ctx, orgId), { webhookCalledAt: undefined });
 }
 
 /** From the start of a sync to the next one that is requested: a button can't use up a key's 200 requests a minute. */

@@ -11,7 +11,7 @@ import { nameOf, orgId, type Org } from "./organizations";
 import { makeDue, type Calendar, type RunningSync } from "./queue/syncs";
 import { advanceQueue } from "./queue/worker";
 import { compareWithStored } from "./steps/changes";
-import { EVENTS_PER_WRITE, repeated, writeInBatches } from "./steps/convexCalls";
+import { BatchWriter, EVENTS_PER_WRITE, repeated } from "./steps/convexCalls";
 import { syncDescriptions } from "./steps/descriptions";
 import { checkMissing } from "./steps/missing";
 import { SingleEvents } from "./steps/singleEvents";
@@ -96,11 +96,7 @@ async function begin(ctx: ActionCtx, sync: RunningSync, takenAt?: number): Promi
  *
  * @returns the failure to throw, which may be that the sync was overtaken.
  */
-async function end(
-  ctx: ActionCtx,
-  sync: RunningSync,
-  failure: SyncFailure | null,
-): Promise<SyncFailure | null> {
+async function end(ctx: ActionCtx, sync: RunningSync, failure: SyncFailure | null) {
   try {
     const { endSync } = internal.events.queue.worker;
     return await repeated((): Promise<SyncFailure | null> =>
@@ -128,7 +124,7 @@ async function syncOrg(
   const sync = { orgId, syncId };
   const window = toWindow(org.eventsLastSynced, startedAt);
   const deadline = startedAt + FETCH_MS;
-  const until = startedAt + SYNC_MS;
+  const writer = new BatchWriter(startedAt + SYNC_MS);
   const list = await fetchLumaEvents({ key, ...window, deadline });
   const { listed, invalid, address } = list;
   const said = await fetchCalendar({ key, address, deadline, patience: ONCE });
@@ -148,7 +144,7 @@ async function syncOrg(
   // Don't notify anybody about a whole calendar on its first sync.
   const announces = calendar !== null && calendar.id === stored?.id;
   const upsert = (toWrite: MirroredEvent[]) =>
-    writeInBatches(toWrite, EVENTS_PER_WRITE, until, async (events) => {
+    writer.write(toWrite, EVENTS_PER_WRITE, async (events) => {
       const done = await ctx.runMutation(upsertEvents, { ...sync, events, announces });
       counts.inserted += done.inserted;
       counts.updated += done.updated;
@@ -163,7 +159,7 @@ async function syncOrg(
   const singleEvents = new SingleEvents({ key, address, deadline });
   const checked = await checkMissing(singleEvents, changes.missing, calendar?.id);
   await upsert(checked.found);
-  await writeInBatches(checked.gone, EVENTS_PER_WRITE, until, async (eventIds) => {
+  await writer.write(checked.gone, EVENTS_PER_WRITE, async (eventIds) => {
     counts.removed += (await ctx.runMutation(markEventsRemoved, { ...sync, eventIds })).removed;
   });
   const failure = checked.failure
@@ -172,7 +168,7 @@ async function syncOrg(
   const stamp = { timestamp: startedAt, calendar: calendar ?? undefined, error: failure?.message };
   await repeated(() => ctx.runMutation(updateOrgSyncTimestamp, { ...sync, ...stamp }));
 
-  const step = { ...sync, key, singleEvents, until };
+  const step = { ...sync, key, singleEvents, writer };
   const descriptions = await syncDescriptions(ctx, step, changes.candidates, checked.descriptions);
   counts.described = descriptions.described;
   const numbers = Object.entries(counts).map(([field, count]) => `${field} ${count}`);

@@ -11,7 +11,7 @@ import { orgTable } from "../lumaApp";
 import { hasLumaKey } from "./luma/key";
 import { getWebhookSecret } from "./luma/secrets";
 import { getOrg, orgId } from "./organizations";
-import { recordWebhookCall } from "./queue/syncs";
+import { getSync, writeSync } from "./queue/syncs";
 import { requestSyncAt } from "./settings";
 
 const MAX_HEADER = 1_000;
@@ -20,6 +20,8 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_AGE_MS = milliseconds({ minutes: 5 });
 /** lu.ma's list may lag behind its calls, and a burst of edits should be one sync. */
 const SYNC_DELAY_MS = milliseconds({ seconds: 20 });
+/** The status says to within this when the last good call came; more calls in it write nothing. */
+const CALL_PRECISION_MS = milliseconds({ minutes: 1 });
 /** The types of calls that concern events; the others are about guests, tickets and subscribers. */
 const EVENT_TYPES = ["event.created", "event.updated", "event.canceled", "calendar.event.added"];
 
@@ -41,7 +43,8 @@ export const lumaWebhook = httpAction(async (ctx, request) => {
   return isAccepted ? new Response(null, { status: 200 }) : refused();
 });
 
-type Signature = { time: string; signatures: Uint8Array<ArrayBuffer>[] };
+/** Seconds since 1970, and in hexadecimal. */
+type Signature = { time: string; signatures: string[] };
 
 /** `t=<unix seconds>,v1=<hex>`, perhaps with several `v1`, of which one must match. */
 function parseSignature(header: string): Signature | undefined {
@@ -51,23 +54,21 @@ function parseSignature(header: string): Signature | undefined {
   const signatures = parts.flatMap((part) => /^v1=([\da-f]{64})$/i.exec(part)?.[1] ?? []);
   if (time === undefined || otherTimes.length > 0 || signatures.length === 0) return undefined;
   if (Math.abs(Date.now() - Number(time) * 1_000) > MAX_AGE_MS) return undefined;
-  return { time, signatures: signatures.map(fromHex) };
-}
-
-function fromHex(hex: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(hex.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
+  return { time, signatures };
 }
 
 /** HMAC-SHA256 of `<t>.<raw body>`; the key is the secret as lu.ma shows it, `whsec_` included. */
 async function isSigned(body: ArrayBuffer, { time, signatures }: Signature, secret: string) {
   const encoder = new TextEncoder();
+  const [rawKey, begin] = [encoder.encode(secret), encoder.encode(`${time}.`)] as const;
   const algorithm = { name: "HMAC", hash: "SHA-256" };
-  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, [
-    "verify",
-  ]);
-  const signed = new Uint8Array([...encoder.encode(`${time}.`), ...new Uint8Array(body)]);
-  for (const signature of signatures) {
-    if (await crypto.subtle.verify("HMAC", key, signature, signed)) return true;
+  const key = await crypto.subtle.importKey("raw", rawKey, algorithm, false, ["verify"]);
+  const signed = new Uint8Array(begin.length + body.byteLength);
+  signed.set(begin);
+  signed.set(new Uint8Array(body), begin.length);
+  for (const hex of signatures) {
+    const bytes = Uint8Array.from(hex.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
+    if (await crypto.subtle.verify("HMAC", key, bytes, signed)) return true;
   }
   return false;
 }
@@ -104,7 +105,10 @@ export const acceptCall = internalMutation({
     const secret = org && hasLumaKey(org) && (await getWebhookSecret(ctx, orgId));
     if (!secret) return false;
     const now = Date.now();
-    await recordWebhookCall(ctx, orgId, now);
+    const sync = await getSync(ctx, orgId);
+    if (now >= (sync?.webhookCalledAt ?? 0) + CALL_PRECISION_MS) {
+      await writeSync(ctx, orgId, sync, { webhookCalledAt: now });
+    }
     // Nobody is waiting, so it is not urgent.
     if (concernsEvents) await requestSyncAt(ctx, orgId, now + SYNC_DELAY_MS);
     return true;

@@ -14,9 +14,10 @@ const CALENDAR_SIZES = [100, 1_000, 5_000];
 const EVENTS_TO_COME = 100;
 export const DESCRIPTION_LENGTH = 1_000;
 const EVENTS_PER_PAGE = 100;
-const MAX_EVENTS_PER_MUTATION = 100;
-/** Beside the events: its start and its stamp, of the organization, of its syncs and of the queue. */
-const MAX_WRITTEN_FOR_A_SYNC = 4;
+const MAX_EVENTS_PER_MUTATION = 50;
+const MAX_DESCRIPTIONS_PER_MUTATION = 10;
+/** Beside the events: its start and its end, both in the queue, too, and its stamp. */
+const MAX_WRITTEN_FOR_A_SYNC = 5;
 /** 1 MiB. */
 const MAX_KB_PER_MUTATION = 1_049;
 
@@ -78,14 +79,16 @@ async function benchSync(
   if (result.fetched !== events.length || written !== toWrite || result.described !== described) {
     throw new Error(`the ${sync} sync did something else: ${JSON.stringify(result)}`);
   }
-  // What is written is looked up again, in the transaction that writes it.
-  const mostEventsRead = (sync === "first" ? 0 : events.length + toWrite) + described;
-  // The first sync also notes whose key it is, in the document of its organization's syncs, which it creates.
-  const [noted, alsoWritten] = sync === "first" ? [1, 2] : [0, 0];
-  // Two more than the writes need begin the sync and stamp the organization.
+  // What is written is looked up again, in the transaction that writes it; so is what is described.
+  const mostEventsRead = (sync === "first" ? 0 : events.length + toWrite) + EVENTS_TO_COME;
+  // Three more than the writes need begin the sync, stamp the organization, and end the sync.
   const mostMutations =
-    Math.ceil(toWrite / MAX_EVENTS_PER_MUTATION) + Math.sign(described) + noted + 2;
-  const mostWritten = toWrite + described + alsoWritten + MAX_WRITTEN_FOR_A_SYNC;
+    Math.ceil(toWrite / MAX_EVENTS_PER_MUTATION) +
+    EVENTS_TO_COME / MAX_DESCRIPTIONS_PER_MUTATION +
+    3;
+  // The first sync also moves the key, and writes down whose it is. A new description also marks its event.
+  const alsoWritten = sync === "first" ? 3 : 0;
+  const mostWritten = toWrite + 2 * described + alsoWritten + MAX_WRITTEN_FOR_A_SYNC;
   const largestKb = Math.ceil(counts.largestMutationBytes / 1_000);
   return {
     events: events.length,

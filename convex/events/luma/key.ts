@@ -56,14 +56,15 @@ export function describeLumaKey(org: KeyField): string {
  * @throws SyncError when there is no key that can be sent.
  */
 export function resolveLumaKey({ lumaApiKey = "" }: KeyField, stored: string | null): LumaKey {
-  const field = parseSecret(lumaApiKey, API_KEY);
-  if ("variable" in field) return readKey(field.variable);
-  const howToSet = "set it on the settings page, or with setLumaConfig";
-  const key =
-    stored === null ? { problem: "its stored key is missing" } : parseSecret(stored, API_KEY);
-  if ("text" in key) return { apiKey: key.text, source: "Its stored key", howToSet };
-  const problem = "problem" in key ? key.problem : "its stored key names a variable";
-  throw new SyncError(`${problem}. S${howToSet.slice(1)}`, "misconfigured");
+  const key = lumaApiKey.trim() === STORED ? stored : lumaApiKey;
+  const parsed =
+    key === null ? { problem: "its stored key is missing" } : parseSecret(key, API_KEY);
+  if ("variable" in parsed) return readKey(parsed.variable);
+  const where = "on the settings page, or with setLumaConfig";
+  if ("problem" in parsed) {
+    throw new SyncError(`${parsed.problem}. Set it ${where}`, "misconfigured");
+  }
+  return { apiKey: parsed.text, source: "Its stored key", howToSet: `set it ${where}` };
 }
 
 function readKey(name: string): LumaKey {

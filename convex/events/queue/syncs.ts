@@ -6,7 +6,7 @@
  * it checks here that this id is the one that is `running`.
  */
 import { milliseconds } from "date-fns";
-import { compareValues, ConvexError, v, type Infer } from "convex/values";
+import { ConvexError, v, type Infer } from "convex/values";
 import type { Doc } from "../../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../../_generated/server";
 import { settings } from "../../lumaApp";
@@ -59,7 +59,7 @@ export async function makeDue(
   // The lease counts even when it is over: the queue may only be about to notice that the sync was lost.
   const isRunning = sync?.running !== undefined && sync.dueAt !== undefined;
   const field = isRunning ? "dueAgainAt" : "dueAt";
-  await patchSync(ctx, orgId, sync, {
+  await writeSync(ctx, orgId, sync, {
     [field]: Math.min(sync?.[field] ?? at, at),
     failingSince: at,
     ...(isUrgent ? { isUrgent } : {}),
@@ -74,7 +74,7 @@ export async function startSync(
 ) {
   const sync = await getSync(ctx, orgId);
   const startedAt = Date.now();
-  await patchSync(ctx, orgId, sync, {
+  await writeSync(ctx, orgId, sync, {
     running: syncId,
     startedAt,
     dueAt: startedAt + LEASE_MS,
@@ -103,23 +103,6 @@ export async function stopSyncs(ctx: MutationCtx, orgId: OrgId, more: Partial<Sy
   await ctx.db.patch("eventSyncs", sync._id, { ...NOT_RUNNING, ...NOT_DUE, ...more });
 }
 
-/** Writes down whose calendar the last sync that succeeded found. */
-export async function recordCalendar(ctx: MutationCtx, orgId: OrgId, calendar?: Calendar) {
-  const sync = await getSync(ctx, orgId);
-  if (sync === null || compareValues(sync.calendar, calendar) === 0) return;
-  await ctx.db.patch("eventSyncs", sync._id, { calendar });
-}
-
-const CALL_PRECISION_MS = milliseconds({ minutes: 1 });
-
-/** Writes down that a webhook call came, at most once a minute; `undefined` forgets the last one. */
-export async function recordWebhookCall(ctx: MutationCtx, orgId: OrgId, at: number | undefined) {
-  const sync = await getSync(ctx, orgId);
-  const { webhookCalledAt = -Infinity } = sync ?? {};
-  if (at !== undefined && at < webhookCalledAt + CALL_PRECISION_MS) return;
-  await patchSync(ctx, orgId, sync, { webhookCalledAt: at });
-}
-
 /** Deletes everything about an organization whose events are deleted for good. */
 export async function forgetSyncs(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   const syncs = ctx.db.query("eventSyncs").withIndex("by_org", (q) => q.eq("orgId", orgId));
@@ -138,20 +121,24 @@ export async function getFirstDue(ctx: QueryCtx, isUrgent: boolean) {
 }
 
 /**
- * The organization of a sync that may write.
+ * A sync that may write, and its organization.
  *
  * @throws ConvexError with SyncFailure, `ended` or `overtaken`, when the sync may not write any more.
  */
-export async function requireRunning(ctx: QueryCtx, { orgId, syncId }: RunningSync): Promise<Org> {
+export async function requireRunning(
+  ctx: QueryCtx,
+  { orgId, syncId }: RunningSync,
+): Promise<{ org: Org; sync: Sync }> {
   const [org, sync] = await Promise.all([getOrg(ctx, orgId), getSync(ctx, orgId)]);
   if (org === null) throw new ConvexError(orgWasDeleted(orgId));
   if (!hasLumaKey(org)) throw new ConvexError(disconnected(nameOf(org)));
-  if (sync?.running === syncId) return org;
+  if (sync?.running === syncId) return { org, sync };
   const why = sync?.running === undefined ? stopped : overtaken;
   throw new ConvexError(why(nameOf(org)));
 }
 
-async function patchSync(
+/** @param sync what is stored; `null` creates it. */
+export async function writeSync(
   ctx: MutationCtx,
   orgId: OrgId,
   sync: Sync | null,

@@ -28,23 +28,25 @@ export const EVENTS_PER_WRITE = 50;
 export const DESCRIPTIONS_PER_WRITE = 10;
 export const WRITE_PAUSE_MS = 250;
 
-/**
- * Writes items batch by batch.
- *
- * @param until when to give up, ms since 1970.
- */
-export async function writeInBatches<Item>(
-  items: Item[],
-  batchSize: number,
-  until: number,
-  write: (batch: Item[]) => Promise<void>,
-): Promise<void> {
-  for (let from = 0; from < items.length; from += batchSize) {
-    if (Date.now() >= until) {
-      throw new SyncError("7 minutes 30 after it began, it had events left to write");
+/** Writes batch by batch, in all steps of a sync. */
+export class BatchWriter {
+  private lastWroteAt = -Infinity;
+  private readonly until: number;
+
+  /** @param until when to give up, ms since 1970. */
+  constructor(until: number) {
+    this.until = until;
+  }
+
+  async write<Item>(items: Item[], batchSize: number, write: (batch: Item[]) => Promise<void>) {
+    for (let from = 0; from < items.length; from += batchSize) {
+      await sleep(Math.max(0, this.lastWroteAt + WRITE_PAUSE_MS - Date.now()));
+      if (Date.now() >= this.until) {
+        throw new SyncError("7 minutes 30 after it began, it had events left to write");
+      }
+      const batch = items.slice(from, from + batchSize);
+      await repeated(() => write(batch));
+      this.lastWroteAt = Date.now();
     }
-    const batch = items.slice(from, from + batchSize);
-    await repeated(() => write(batch));
-    await sleep(WRITE_PAUSE_MS);
   }
 }

@@ -9,7 +9,7 @@ import { quoteConvex, SyncError, type SyncFailure } from "../failure";
 import type { LumaKey } from "../luma/key";
 import type { RunningSync } from "../queue/syncs";
 import type { EventDescription } from "../validators";
-import { DESCRIPTIONS_PER_WRITE, writeInBatches } from "./convexCalls";
+import { DESCRIPTIONS_PER_WRITE, type BatchWriter } from "./convexCalls";
 import { MAX_ASKED_FOR, type SingleEvents } from "./singleEvents";
 
 /** An event whose description may be asked for: stored, or about to be. */
@@ -32,8 +32,7 @@ export function selectCandidates(candidates: Candidate[], now: number): Candidat
 type DescriptionSync = RunningSync & {
   key: LumaKey;
   singleEvents: SingleEvents;
-  /** When to give up writing, ms since 1970. */
-  until: number;
+  writer: BatchWriter;
 };
 
 /**
@@ -44,7 +43,7 @@ type DescriptionSync = RunningSync & {
  */
 export async function syncDescriptions(
   ctx: ActionCtx,
-  { orgId, syncId, key, singleEvents, until }: DescriptionSync,
+  { orgId, syncId, key, singleEvents, writer }: DescriptionSync,
   candidates: Candidate[],
   fetched: EventDescription[],
 ): Promise<{ described: number; note: string }> {
@@ -60,7 +59,7 @@ export async function syncDescriptions(
   let problem = "";
   try {
     const { describeEvents } = internal.events.mutations;
-    await writeInBatches(toWrite, DESCRIPTIONS_PER_WRITE, until, async (descriptions) => {
+    await writer.write(toWrite, DESCRIPTIONS_PER_WRITE, async (descriptions) => {
       described += (await ctx.runMutation(describeEvents, { orgId, syncId, descriptions }))
         .described;
     });

@@ -41,30 +41,28 @@ export async function listUpcoming<Shown>(
   { orgIds, now, until, maxNext }: Upcoming,
   toShown: (event: Event) => Promise<Shown | null>,
 ): Promise<Map<string, Shown>> {
-  const merged = (query: (orgId?: OrgId) => AsyncIterable<Event>, order: Order) =>
-    merge(orgIds === "all" ? [query()] : orgIds.map(query), order);
-  const long = lookAt(
-    merged(
-      (orgId) => queryLong(ctx, now, orgId),
-      (event) => event.overAt,
-    ),
+  const look = (
+    query: (orgId?: OrgId) => AsyncIterable<Event>,
+    order: Order,
+    count: number,
+    isWanted: (event: Event) => boolean,
+  ) => lookAt(merge(orgIds === "all" ? [query()] : orgIds.map(query), order), count, isWanted);
+  const long = look(
+    (orgId) => queryLong(ctx, now, orgId),
+    (event) => event.overAt,
     MAX_LOOKED_AT,
     (event) => event.startAt <= until,
   );
-  const onNow = lookAt(
+  const onNow = look(
     // An event of at most a day that is on has begun within the last day.
-    merged(
-      (orgId) => queryStarts(ctx, now - DAY_MS, now, orgId).order("desc"),
-      (event) => -event.startAt,
-    ),
+    (orgId) => queryStarts(ctx, now - DAY_MS, now, orgId).order("desc"),
+    (event) => -event.startAt,
     MAX_LOOKED_AT,
     (event) => !event.isLong && event.overAt > now,
   );
-  const next = lookAt(
-    merged(
-      (orgId) => queryStarts(ctx, now, until, orgId),
-      (event) => event.startAt,
-    ),
+  const next = look(
+    (orgId) => queryStarts(ctx, now, until, orgId),
+    (event) => event.startAt,
     maxNext,
     (event) => !event.isLong,
   );
