@@ -1,4 +1,4 @@
-/** When things run by themselves: the full sync, every morning at 07:00 UTC. */
+/** The app's cron jobs: the full sync, every morning at 07:00 UTC. */
 import { cronJobs } from "convex/server";
 import { internal } from "./_generated/api";
 

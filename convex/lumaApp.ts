@@ -1,7 +1,7 @@
 /**
- * What your app decides: where its organizations are and what visitors see of them, who belongs to them, what happens
- * when events are published, and the module's settings. This is the only file of the module's that you edit, and an
- * update leaves it alone.
+ * What your app decides: which table has its organizations, what visitors see of them, who their members are, what happens
+ * when events are published, and the module's settings. This is the only file of the module that you edit, and updates leave
+ * it alone.
  */
 import { v, type Infer } from "convex/values";
 import type { Id } from "./_generated/dataModel";
@@ -19,7 +19,7 @@ export function getOrgName(org: Org): string {
   return org.name;
 }
 
-/** What visitors see of an organization beside its events: only what your pages need, and nothing secret. */
+/** What visitors see of an organization, besides its events: only what your pages need, and nothing secret. */
 export const shownOrg = v.object({
   _id: v.id(orgTable),
   name: v.string(),
@@ -29,15 +29,15 @@ export const shownOrg = v.object({
 export type ShownOrg = Infer<typeof shownOrg>;
 
 /**
- * Fills in `shownOrg`, or returns `null` to hide the organization and its events from this visitor: `ctx.auth` says who
- * that is. By default, everybody may see every organization. A dashboard calls this once for each. Events that it hides
- * still count toward what a dashboard looks at, so they can make its discovery list shorter.
+ * Fills in `shownOrg`, or returns `null` to hide the organization and its events from this visitor; `ctx.auth` says who that
+ * is. By default, everybody may see every organization. A dashboard calls this once per organization. It reads a limited
+ * number of events, including hidden ones, so these can make its discovery list shorter.
  *
  * For a logo in Convex's file storage:
  * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
  */
 export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg | null> {
-  // Every event on a dashboard carries its organization, so a logo in a `data:` URL would be sent hundreds of times.
+  // Every event on a dashboard includes its organization, so a logo in a `data:` URL would be sent up to a hundred times.
   return { _id: org._id, name: org.name, slug: org.slug, logoUrl: toHttpUrl(org.logoUrl) };
 }
 
@@ -56,7 +56,7 @@ export async function getOwnMemberships(ctx: QueryCtx): Promise<OwnMembership[] 
   const identity = await ctx.auth.getUserIdentity();
   if (identity === null) return null;
   const { subject, issuer } = identity;
-  // Other issuers may use a `|` for anything.
+  // In other issuers' subjects, a `|` may mean anything.
   const isOwnToken = issuer === getVariable("CONVEX_SITE_URL");
   const userId = (isOwnToken && subject.split("|")[0]) || subject;
   const memberships = await ctx.db
@@ -73,18 +73,18 @@ export async function isOrgAdmin(ctx: QueryCtx, orgId: OrgId): Promise<boolean> 
 }
 
 /**
- * For notifications and feeds. The module calls this when events that are not over become visible: new ones, and ones
- * that were hidden or removed before. Connecting a calendar notifies nobody, and neither does an event that has only come
- * within 90 days. The module also calls this for organizations that `toShownOrg` hides from some visitors.
+ * For notifications and feeds. The module calls this when events that aren't over become visible: new ones, and ones that
+ * were hidden or removed before. It isn't called for a calendar that has just been connected, or for an event that has only
+ * come within 90 days. It is also called for organizations that `toShownOrg` hides from some visitors.
  *
- * It gets at most 50 events a call, in the transaction that writes them: what you schedule here runs once, if they are
- * written. Their descriptions may come later. If this throws, the events are not written; the sync is retried, and its
- * error names this function.
+ * Each call gets at most 50 events, and runs in the transaction that writes them, so what you schedule here runs exactly if
+ * they are written. Their descriptions may follow later. If this throws, the events aren't written, the sync is retried, and
+ * its error names this function.
  */
 export async function onEventsPublished(
   _ctx: MutationCtx,
   _published: { orgId: OrgId; eventIds: Id<"events">[] },
 ): Promise<void> {}
 
-/** Replaces the module's defaults; see "What can be changed" in events/README.md. */
+/** Overrides the module's defaults; see "What can be changed" in events/README.md. */
 export const settings: LumaSettings = {};

@@ -1,4 +1,4 @@
-/** Organizations, for an app that has none of its own yet. */
+/** For an app that has no organizations of its own yet. */
 import { ConvexError, v } from "convex/values";
 import { internalMutation } from "./_generated/server";
 import { toHttpUrl } from "./events/text";
@@ -6,8 +6,8 @@ import { toHttpUrl } from "./events/text";
 /**
  * Creates an organization, not yet connected to lu.ma, and returns its id.
  *
- * @throws ConvexError when the name is empty, the slug is empty or taken, or the logo is no http(s) URL of at most
- * 2,000 characters.
+ * @throws ConvexError if the name is empty, the slug is empty or taken, or the logo isn't an http(s) URL of at most 2,000
+ * characters.
  */
 export const create = internalMutation({
   args: { name: v.string(), slug: v.optional(v.string()), logoUrl: v.optional(v.string()) },
@@ -17,7 +17,7 @@ export const create = internalMutation({
     const slug = args.slug?.trim();
     const logoUrl = toHttpUrl(args.logoUrl);
     if (name === "") throw new ConvexError("An organization needs a name.");
-    if (slug === "") throw new ConvexError("The slug is empty: give one, or leave it out.");
+    if (slug === "") throw new ConvexError("The slug is empty: enter one, or leave it out.");
     if (args.logoUrl !== undefined && logoUrl === undefined) {
       throw new ConvexError("The logo must be an http(s) URL of at most 2,000 characters.");
     }

@@ -1,4 +1,4 @@
-/** An example of an app's schema: what an app has of its own, and the module's tables. */
+/** An example of an app's schema: its own tables, and the module's. */
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
 import { lumaOrgFields, lumaTables } from "./events/tables";

@@ -277,10 +277,7 @@ test("a bare app that follows the README runs the module and the examples", asyn
   );
   const join = `${CLEAN_UP}`
     .replaceAll("cleanUp", "join")
-    .replace(
-      "async () => null",
-      `async (ctx) => {\nconst identity = (await ctx.auth.getUserIdentity())!;\n${membership}return null;\n}`,
-    );
+    .replace("async () => null", `async (ctx) => {\n${membership}return null;\n}`);
   write("convex/joining.ts", join);
   write("src/OrgPage.tsx", examples("## Read events", "tsx").join(""));
   write("src/react.d.ts", REACT);

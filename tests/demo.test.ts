@@ -40,7 +40,7 @@ test("the demo shows what each sync did", async ({ luma }) => {
   expect(counts("Gym Mitte")).toEqual(Array(3).fill("failed"));
   expect(counts("Book Circle")).toEqual(Array(3).fill("no key"));
   const { host } = new URL(luma.origin);
-  expect(runs).toContain(`\nlu.ma: ${host} answered 429 for page 1; asking again in 1 s.\n`);
+  expect(runs).toContain(`\nlu.ma: ${host} answered 429 for page 1; retrying in 1 s.\n`);
 });
 
 test("the demo shows that a webhook's call takes an event off the page within a minute", async ({
@@ -106,11 +106,11 @@ test("the demo with a key says each retry, and when the calendar is empty", asyn
   expect([exitCode, lines.at(-1)]).toEqual([0, "\nThe calendar manages no events in that time."]);
   const { host } = new URL(luma.origin);
   expect(lines.filter((line) => line.startsWith("lu.ma:"))).toEqual([
-    `lu.ma: ${host} answered 503 for page 1; asking again in 1 s.`,
-    `lu.ma: ${host} answered 429 for page 1; asking again in 60 s.`,
-    `lu.ma: ${host} answered 429 for page 1; asking again in 60 s.`,
-    `lu.ma: ${host} lost the connection in the middle of an answer for page 1; asking again in 2 s.`,
-    `lu.ma: ${host} answered 200 with a body that is not JSON for page 1; asking again in 4 s.`,
+    `lu.ma: ${host} answered 503 for page 1; retrying in 1 s.`,
+    `lu.ma: ${host} answered 429 for page 1; retrying in 60 s.`,
+    `lu.ma: ${host} answered 429 for page 1; retrying in 60 s.`,
+    `lu.ma: ${host} lost the connection in the middle of an answer for page 1; retrying in 2 s.`,
+    `lu.ma: ${host} answered 200 with a body that is not JSON for page 1; retrying in 4 s.`,
   ]);
 });
 

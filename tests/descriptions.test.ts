@@ -70,7 +70,7 @@ async function descriptionOf(id: string): Promise<string | undefined> {
 /** The part of the last log line that is about single events. */
 function lastNote(): string {
   const line = String(vi.mocked(console.log).mock.calls.at(-1)?.[0]);
-  return line.slice(line.indexOf("Asked for"));
+  return line.slice(line.indexOf("Single events fetched"));
 }
 
 test("Descriptions are asked for one by one, 300 ms apart, after the list is written and stamped", async () => {
@@ -87,7 +87,7 @@ test("Descriptions are asked for one by one, 300 ms apart, after the list is wri
     { kind: "event" },
   );
   expect(await sync()).toMatchObject({ inserted: 3, described: 3 });
-  expect(lastNote()).toBe("Asked for 3 single events.");
+  expect(lastNote()).toBe("Single events fetched: 3.");
   expect(seen).toEqual([NOW, 3]);
   const times = luma.requestsOf("event").map(({ at }) => at);
   expect(times.slice(1).map((at, i) => at - (times[i] ?? 0))).toEqual([300, 300]);
@@ -168,7 +168,7 @@ test("Descriptions are asked for at most 100 a sync: first the ones not asked fo
   luma.setCalendar(KEY, calendar);
   expect(await sync()).toMatchObject({ inserted: 130, described: 100 });
   expect(askedFor()).toEqual(calendar.slice(0, 100).map(({ id }) => id));
-  expect(lastNote()).toBe("Asked for 100 single events.");
+  expect(lastNote()).toBe("Single events fetched: 100.");
 
   // The 30 that are left come before the soonest ones, which come again.
   expect(await sync()).toMatchObject({ unchanged: 130, described: 30 });
@@ -275,7 +275,7 @@ test.for<{ what: string; answer: Answer; why: string; tookMs?: number }>([
     expect(Date.now() - NOW).toBeGreaterThanOrEqual(tookMs);
     expect(Date.now() - NOW).toBeLessThan(tookMs + 3_000);
     expect(askedFor()).toEqual(["evt-1", "evt-2", "evt-3", "evt-4", "evt-5"]);
-    expect(lastNote()).toMatch(/^Asked for 5 single events, and went on after a failure: /);
+    expect(lastNote()).toMatch(/^Single events fetched: 5; continued after a failure: /);
     expect(lastNote()).toContain(why);
     // What is only a description makes no sync fail.
     expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
@@ -301,7 +301,7 @@ test.for<{ what: string; failing: string[]; answer: Answer; asked: string[] }>([
   for (const eventId of failing) luma.answerNext(answer, { eventId });
   expect(await sync()).toMatchObject({ inserted: 5, described: 1 });
   expect(askedFor()).toEqual(asked);
-  expect(lastNote()).toMatch(/single events, and gave up after a failure: .*[^.]\.$/);
+  expect(lastNote()).toMatch(/^Single events fetched: \d; gave up after a failure: .*[^.]\.$/);
   expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
   // Those that were not asked for come first.
   expect(await sync()).toMatchObject({ described: 4 });
@@ -328,7 +328,7 @@ test("No description is asked for when the listing took all of the 7 minutes", a
   });
   expect(await sync()).toMatchObject({ inserted: 1, described: 0 });
   expect(luma.requestsOf("event")).toEqual([]);
-  expect(lastNote()).toBe("Asked for 0 single events.");
+  expect(lastNote()).toBe("Single events fetched: 0.");
 });
 
 test("Descriptions that do not come within the 7 minutes are left for the next sync", async () => {

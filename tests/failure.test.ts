@@ -24,7 +24,7 @@ const RETRIED = "It will be retried automatically.";
 const NEWER_VERSION = "lu.ma may have changed its API: look for a newer version of this module.";
 const READ_IT = "The answer says why; if it doesn't help, look for a newer version of this module.";
 const REPLACE_KEY =
-  "Its stored key is wrong, or its calendar has no Luma Plus: copy the key from the calendar's settings on lu.ma, and " +
+  "Its stored key is wrong, or its calendar isn't on Luma Plus: copy the key from the calendar's settings on lu.ma, and " +
   "set it on the settings page, or with setLumaConfig.";
 
 test.for<{ cause: Cause; advice: string }>([
@@ -53,9 +53,9 @@ test.for<{ cause: Cause; advice: string }>([
 
 test("A key in a variable is replaced in two steps, or in one and a night", () => {
   expect(adviceFor(["keyRejected"], inVariable())).toBe(
-    "The key in the environment variable LUMA_API_KEY_ACME is wrong, or its calendar has no Luma Plus: copy the key from " +
+    "The key in the environment variable LUMA_API_KEY_ACME is wrong, or its calendar isn't on Luma Plus: copy the key from " +
       'the calendar\'s settings on lu.ma, and run npx convex env set LUMA_API_KEY_ACME. Then press "sync now" or run ' +
-      "events/sync:syncOrgEvents; otherwise, the next morning's run takes it.",
+      "events/sync:syncOrgEvents; otherwise, the next morning's run uses it.",
   );
 });
 
@@ -72,7 +72,7 @@ test.for<{ causes: Cause[]; kind: string; advice: string }>([
 test("An address in LUMA_LIST_EVENTS_URL is suspected of what lu.ma seems to do", () => {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", "https://proxy.example/calendar/list-events");
   const suspicion =
-    "LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.";
+    "LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong, correct it, or remove it to use lu.ma itself.";
   expect(adviceFor(["unavailable"])).toBe(`${suspicion} ${RETRIED}`);
   expect(adviceFor(["gone"])).toBe(`${NEWER_VERSION} ${suspicion}`);
   // Of what is ours, it is not.
@@ -84,7 +84,7 @@ test("An address in LUMA_LIST_EVENTS_URL is suspected of what lu.ma seems to do"
 
 test("Convex is quoted by its first line, without the key, and not before the key is known", () => {
   const error = new Error(`Uncaught Error: ${KEY} is too large\n    at handler (secret.js)`);
-  const begin = 'Organization "Acme" was not synced: Convex refused a step of it';
+  const begin = 'Organization "Acme" was not synced: a call to Convex failed';
   expect(toFailure(error, "Acme", STORED)).toEqual({
     message: `${begin} (Uncaught Error: [API key] is too large). ${RETRIED}`,
     kind: "transient",

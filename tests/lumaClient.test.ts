@@ -209,15 +209,30 @@ test("An unreadable entry is told with its faults and whether it is public", asy
   const [start_at, visibility] = ["2026-09-02T10:00:00Z", "public"];
   const odd = `evt\u0007${API_KEY}`;
   const rows: [entry: unknown, id: string | null, what: string, isPublic: boolean][] = [
-    [aWireEvent({ id: "untitled", name: "  " }), "untitled", "untitled (name: no title)", true],
-    [{ id: "no-name", name: null, start_at }, "no-name", "no-name (name: no title)", false],
-    [{ ...aWireEvent(), start_at: "soon" }, "evt-1", "evt-1 (start_at: no possible time)", true],
-    [{ id: "never", name: "A" }, "never", "never (start_at: no possible time)", false],
+    [
+      aWireEvent({ id: "untitled", name: "  " }),
+      "untitled",
+      "untitled (name: missing title)",
+      true,
+    ],
+    [{ id: "no-name", name: null, start_at }, "no-name", "no-name (name: missing title)", false],
+    [
+      { ...aWireEvent(), start_at: "soon" },
+      "evt-1",
+      "evt-1 (start_at: missing or invalid time)",
+      true,
+    ],
+    [{ id: "never", name: "A" }, "never", "never (start_at: missing or invalid time)", false],
     [{ name: "no id", start_at }, null, "(no id) (no readable id)", false],
-    [{ visibility, event: { api_id: " a ", start_at } }, "a", "a (name: no title)", true],
+    [{ visibility, event: { api_id: " a ", start_at } }, "a", "a (name: missing title)", true],
     [{ event: { visibility, name: "A", start_at } }, null, "(no id) (no readable id)", true],
     [aWireEvent({ id: "x".repeat(201) }), null, "(no id) (no readable id)", true],
-    [{ id: odd }, odd, "evt [API key] (name: no title; start_at: no possible time)", false],
+    [
+      { id: odd },
+      odd,
+      "evt [API key] (name: missing title; start_at: missing or invalid time)",
+      false,
+    ],
     ["an entry?", null, "(no id) (no readable id)", false],
     [null, null, "(no id) (no readable id)", false],
   ];
@@ -283,10 +298,10 @@ test("A page may come at the fifth attempt, each wait a line of the log", async 
   expect(waits(luma)).toEqual([1, 2, 1.25, 4]);
   const { host } = new URL(luma.origin);
   expect(log.mock.calls).toEqual([
-    [`lu.ma: ${host} answered 503 for page 1; asking again in 1 s.`],
-    [`lu.ma: ${host} answered 408 for page 1; asking again in 2 s.`],
-    [`lu.ma: ${host} answered 429 for page 1; asking again in 2 s.`],
-    [`lu.ma: no connection to ${host} for page 1; asking again in 4 s.`],
+    [`lu.ma: ${host} answered 503 for page 1; retrying in 1 s.`],
+    [`lu.ma: ${host} answered 408 for page 1; retrying in 2 s.`],
+    [`lu.ma: ${host} answered 429 for page 1; retrying in 2 s.`],
+    [`lu.ma: no connection to ${host} for page 1; retrying in 4 s.`],
   ]);
 });
 
@@ -371,16 +386,16 @@ test("A 429 on one page does not count against the next", async ({ luma }) => {
   expect(waits(luma)).toEqual([2, 60, 60, 0.2, 2, 60, 60]);
 });
 
-const NO_CURSOR = "no cursor for the page after page 1";
+const NO_CURSOR = "no cursor after page 1";
 test.for<[cursor: string | null | undefined, given: string, count: number]>([
   [undefined, NO_CURSOR, 1],
   [null, NO_CURSOR, 1],
   ["", NO_CURSOR, 1],
-  ["again", "the cursor of page 2 a second time", 2],
+  ["again", "the same cursor again after page 2", 2],
 ])("A list fails where a next page has the cursor %j", async ([cursor, given, count], { luma }) => {
   answerAll(luma, status(200, { entries: [], has_more: true, next_cursor: cursor }));
   const failed = await failureOf(fetchAll(luma));
-  expect(failed).toMatchObject({ what: `lu.ma gave ${given}`, causes: ["oddPages"] });
+  expect(failed).toMatchObject({ what: `lu.ma returned ${given}`, causes: ["oddPages"] });
   expect(luma.requests).toHaveLength(count);
 });
 
@@ -390,7 +405,10 @@ test("A list is read up to its 200th page, and fails with a 201st", async ({ lum
   expect((await fetchAll(luma)).listed.size).toBe(200);
   luma.setCalendar(API_KEY, wireEvents(201));
   const failed = await failureOf(fetchAll(luma));
-  expect(failed).toMatchObject({ what: "lu.ma gave more than 200 pages", causes: ["oddPages"] });
+  expect(failed).toMatchObject({
+    what: "lu.ma returned more than 200 pages",
+    causes: ["oddPages"],
+  });
   expect(luma.requests).toHaveLength(400);
 });
 
@@ -399,7 +417,7 @@ test("A list is given up after 7 minutes, answers included", async ({ luma }) =>
   luma.answerMs = 25 * SECOND_MS;
   luma.setCalendar(API_KEY, wireEvents(100));
   const { what, causes, kind } = await failureOf(fetchAll(luma));
-  expect(what).toMatch(/^too slow: .* \(last, 127.0.0.1:\d+ gave no answer within 17 s\)$/);
+  expect(what).toMatch(/ too slow: .* \(the last one: 127.0.0.1:\d+ gave no answer within 17 s\)$/);
   expect([kind, causes]).toEqual(["transient", ["tooSlow"]]);
   expect(Date.now() - NOW).toBe(7 * MINUTE_MS);
   expect(luma.requests).toHaveLength(17);
@@ -412,8 +430,8 @@ test("A list is given up before a wait that would exceed its 7 minutes", async (
   luma.answerNext(limited("120"));
   const { host } = new URL(luma.origin);
   expect((await failureOf(fetchAll(luma))).what).toBe(
-    "too slow: lu.ma did not give all of it within 7 minutes, waits included " +
-      `(last, ${host} answered 429)`,
+    "lu.ma was too slow: its answers took more than 7 minutes, waits included " +
+      `(the last one: ${host} answered 429)`,
   );
   expect(Date.now() - NOW).toBe(6 * MINUTE_MS + 200);
   expect(log).toHaveBeenCalledTimes(3);
@@ -504,7 +522,7 @@ test.for([
   const { what, causes } = await failureOf(fetchAll(luma));
   expect(what).toBe(
     "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user name) whose path ends in " +
-      "/calendars/events/list or /calendar/list-events. Correct it on this deployment, or remove it to ask lu.ma itself",
+      "/calendars/events/list or /calendar/list-events. Correct it on this deployment, or remove it to use lu.ma itself",
   );
   expect(causes).toEqual(["misconfigured"]);
   expect(luma.requests).toEqual([]);
@@ -562,7 +580,7 @@ test("One event says which other calendar manages it, if lu.ma says so", async (
 test("Nothing is asked for when the time is up", async ({ luma }) => {
   const late = await failureOf(fetchEvent(newRequest({ timeMs: 0 }), "evt-1"));
   expect(late.causes).toEqual(["tooSlow"]);
-  expect(late.what).toMatch(/^too slow: .*, waits included$/);
+  expect(late.what).toMatch(/ too slow: .*, waits included$/);
   expect(luma.requests).toEqual([]);
 });
 

@@ -63,7 +63,9 @@ test("The stand-in describes one event, and no list, in both generations", async
   expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list", "event", "event"]);
 });
 
-test("The stand-in's fields have the types that lu.ma's real answers have", async ({ luma }) => {
+test("The stand-in's fields have the types of documented and recorded answers", async ({
+  luma,
+}) => {
   luma.setCalendar(KEY, [aWireEvent({ description_md: "*md*" })]);
   luma.describeCalendar(KEY, { name: "BAISH", slug: "baish" });
   const [entry] = (await ask(luma, LIST, KEY)).body["entries"] as object[];
@@ -72,8 +74,8 @@ test("The stand-in's fields have the types that lu.ma's real answers have", asyn
     [(await ask(luma, EVENT, KEY)).body, eventGet.body, ["id", "description", "description_md"]],
     [(await ask(luma, CALENDAR, KEY)).body, calendarGet.body, ["id", "name", "slug"]],
   ];
-  for (const [given, real, needed] of answers) {
-    const [ours, theirs] = [typesOf(given), typesOf(real)];
+  for (const [given, expected, needed] of answers) {
+    const [ours, theirs] = [typesOf(given), typesOf(expected)];
     for (const name of needed) expect(ours[name], name).toBe(theirs[name]);
     const common = Object.keys(ours).filter((name) => name in theirs && ours[name] !== "object");
     for (const name of common) expect([ours[name], "object"], name).toContain(theirs[name]);

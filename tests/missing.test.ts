@@ -509,8 +509,8 @@ test("A list of which no entry can be read is a permanent failure, once what mus
   const { message, kind } = await failureOf(sync());
   expect(kind).toBe("permanent");
   expect(message).toBe(
-    'Organization "Acme" was not synced: of 118 entries of lu.ma\'s list, not one could be read: evt- ]0;x ' +
-      "(start_at: no possible time). lu.ma may have changed its API: look for a newer version of this module.",
+    'Organization "Acme" was not synced: none of the 118 entries in lu.ma\'s list could be read: evt- ]0;x ' +
+      "(start_at: missing or invalid time). lu.ma may have changed its API: look for a newer version of this module.",
   );
   expect(new Set(hosts)).toEqual(new Set(["public-api.luma.com"]));
   expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list", "calendar"]);

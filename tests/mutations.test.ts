@@ -254,7 +254,7 @@ async function writes(of: RunningSync): Promise<(() => Promise<unknown>)[]> {
   ];
 }
 
-const WAS_SET = '"Acme" was ended: its lu.ma API key was set meanwhile';
+const WAS_SET = '"Acme" was ended: the lu.ma API key was set in the meantime';
 
 const configure = (config: { lumaApiKey?: string | null; lumaCalendarUrl?: string }) =>
   t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, ...config });

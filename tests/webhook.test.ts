@@ -173,7 +173,7 @@ test.for<{ what: string; header: string }>([
 test("A call with another secret's signature is refused, and is one line of the log", async () => {
   await expectRefused(await call({ secret: "whsec_another" }));
   expect(vi.mocked(console.warn).mock.calls).toEqual([
-    [`lu.ma webhook: a call for organization ${orgId} has a wrong signature.`],
+    [`lu.ma webhook: a call for organization ${orgId} had an invalid signature.`],
   ]);
 });
 

@@ -1,10 +1,10 @@
-/** Everything that makes a sync fail, what follows from it, and the sentence that an administrator reads. */
+/** What can make a sync fail, with what consequences, and the sentence that an administrator reads. */
 import { ConvexError, v, type Infer } from "convex/values";
 import type { LumaKey } from "./luma/key";
 import { getVariable } from "./runtime";
 import { quote } from "./text";
 
-/** Replaces lu.ma's own addresses; see luma/addresses.ts. */
+/** Overrides lu.ma's own endpoints; see luma/addresses.ts. */
 export const LIST_VARIABLE = "LUMA_LIST_EVENTS_URL";
 
 type Consequences = {
@@ -12,17 +12,17 @@ type Consequences = {
   kind: "transient" | "permanent";
   /** What to do, in sentences. */
   advice?: string | ((key: LumaKey) => string);
-  /** The documented address of the list is gone for good, so the sync asks the older one. */
+  /** The documented endpoint seems to be gone for good, so the sync tries the older one. */
   asksOlder?: true;
-  /** What the same answer means for a single event: that it is gone, or nothing. Absent: it couldn't be asked for. */
+  /** What this answer to a request for one event means: it's gone, or nothing. Absent: the request failed. */
   ofOneEvent?: "gone" | "nothing";
 };
 
 const NEWER_VERSION = "lu.ma may have changed its API: look for a newer version of this module.";
 const READ_IT = "The answer says why; if it doesn't help, look for a newer version of this module.";
-const WRONG_ADDRESS = `${LIST_VARIABLE} is set on this deployment: if it is wrong, correct it, or remove it to ask lu.ma itself.`;
+const WRONG_ADDRESS = `${LIST_VARIABLE} is set on this deployment: if it is wrong, correct it, or remove it to use lu.ma itself.`;
 const replaceKey = ({ source, howToSet }: LumaKey) =>
-  `${source} is wrong, or its calendar has no Luma Plus: copy the key from the calendar's settings on lu.ma, and ${howToSet}.`;
+  `${source} is wrong, or its calendar isn't on Luma Plus: copy the key from the calendar's settings on lu.ma, and ${howToSet}.`;
 
 const permanent = (advice: Consequences["advice"], more: Partial<Consequences> = {}) => ({
   kind: "permanent" as const,
@@ -30,9 +30,9 @@ const permanent = (advice: Consequences["advice"], more: Partial<Consequences> =
   ...more,
 });
 
-/** What can fail, each with other consequences. Only an answer in JSON is lu.ma's own, and not a proxy's. */
+/** The causes differ in their consequences. A 4xx that isn't JSON is probably a proxy's answer, and not lu.ma's own. */
 const CAUSES = {
-  /** 429, four times. */
+  /** 429, until the retries ran out. */
   rateLimited: {
     kind: "transient",
     advice: ({ source }) => `${source} is rate limited: something else may be using it.`,
@@ -44,7 +44,7 @@ const CAUSES = {
     kind: "transient",
     advice: "lu.ma itself answers in JSON, so a proxy may have answered.",
   },
-  /** lu.ma lists its events page by page, and the pages don't fit together. */
+  /** The pages of lu.ma's list contradict each other. */
   oddPages: { kind: "transient" },
   /** The sync's time is over. */
   tooSlow: { kind: "transient" },
@@ -54,13 +54,13 @@ const CAUSES = {
   forbidden: permanent(replaceKey, { ofOneEvent: "gone" }),
   /** 404 or 410 in JSON. */
   gone: permanent(NEWER_VERSION, { asksOlder: true, ofOneEvent: "gone" }),
-  /** A redirect; it is never followed, because the key would go with it. */
+  /** A redirect. It's never followed, because the key would go along. */
   redirected: permanent(NEWER_VERSION, { asksOlder: true, ofOneEvent: "nothing" }),
   /** 400 in JSON. */
   malformed: permanent(READ_IT, { ofOneEvent: "gone" }),
   /** Any other 4xx in JSON. */
   refused: permanent(READ_IT, { ofOneEvent: "nothing" }),
-  /** JSON, but not what lu.ma documents. */
+  /** JSON, but not in the documented format. */
   unreadable: permanent(NEWER_VERSION, { asksOlder: true }),
   /** A key or a variable that can't be used. The message says what to do. */
   misconfigured: permanent(undefined),
@@ -72,9 +72,9 @@ export function toConsequences(cause: Cause): Consequences {
   return CAUSES[cause];
 }
 
-/** A sync can't go on. The message is a clause that says who did what; it never holds the API key. */
+/** What went wrong in a sync. The message is a clause that says who did what, and never contains the API key. */
 export class SyncError extends Error {
-  /** More than one when each of lu.ma's addresses failed in its own way; none for a transient failure of our own. */
+  /** Several if each of lu.ma's endpoints failed in its own way; none for a transient failure of our own. */
   readonly causes: Cause[];
   constructor(what: string, ...causes: Cause[]) {
     super(what);
@@ -106,7 +106,7 @@ export const disconnected = (name: string) =>
 
 export const stopped = (name: string) =>
   ended(
-    `This sync of the organization "${name}" was ended: its lu.ma API key was set meanwhile, or it took longer than 12 minutes.`,
+    `This sync of the organization "${name}" was ended: the lu.ma API key was set in the meantime, or the sync took longer than 12 minutes.`,
   );
 
 export const overtaken = (name: string): SyncFailure => ({
@@ -115,17 +115,17 @@ export const overtaken = (name: string): SyncFailure => ({
 });
 
 /**
- * @param error a SyncError, one of the module's own ConvexErrors, or what Convex threw.
- * @param key if it is not known, Convex is not quoted: it might quote the key.
+ * @param error a SyncError, one of the module's own ConvexErrors, or whatever Convex threw.
+ * @param key until it is known, Convex isn't quoted, because its error might contain the key.
  */
 export function toFailure(error: unknown, name: string, key?: LumaKey): SyncFailure {
   if (error instanceof ConvexError) return error.data as SyncFailure;
   if (error instanceof SyncError) return describeFailure(error, name, key);
-  const what = "Convex refused a step of it";
-  if (key !== undefined)
-    return describeFailure(new SyncError(`${what}${quoteConvex(error, key)}`), name, key);
-  // Perhaps not even the first step was done, so it can't say that the sync will be retried.
-  return { message: `Organization "${name}" was not synced: ${what}.`, kind: "transient" };
+  const what = "a call to Convex failed";
+  // If not even the first call succeeded, nobody will retry the sync, so don't promise it.
+  const message = `Organization "${name}" was not synced: ${what}.`;
+  if (key === undefined) return { message, kind: "transient" };
+  return describeFailure(new SyncError(what + quoteConvex(error, key)), name, key);
 }
 
 /** @param name the organization's. */
@@ -149,7 +149,7 @@ export function describeFailure(
   return { message: [what, ...new Set(advice)].filter(Boolean).join(" "), kind };
 }
 
-/** The first line of an error of Convex's. */
+/** The first line of a Convex error, in parentheses. */
 export function quoteConvex(error: unknown, key: LumaKey): string {
   const message = error instanceof Error ? error.message : String(error);
   return ` (${quote(message.split("\n", 1).join(""), key.apiKey)})`;

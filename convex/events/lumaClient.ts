@@ -1,6 +1,6 @@
 /**
- * Reads from lu.ma: a calendar's whole listing, one event, or the key's calendar. Nothing that goes wrong looks like an
- * empty calendar. lu.ma's own names and formats stay behind this file. No database.
+ * Reads from lu.ma: a calendar's complete list of events, a single event, or the key's calendar. A list is complete or an
+ * error, never silently short. lu.ma's own names and formats stay behind this file.
  */
 import { SyncError, toConsequences, type Cause } from "./failure";
 import { getAddresses, toEventUrl, toPageUrl, type LumaAddress } from "./luma/addresses";
@@ -16,25 +16,26 @@ import { lumaPage, readCalendar, readEntry } from "./luma/wire";
 import { quote } from "./text";
 import type { MirroredEvent } from "./validators";
 
-/** What a sync asks for; lu.ma caps it at a number that it does not tell. */
+/** lu.ma caps this at an undocumented number. */
 const PAGE_SIZE = 100;
-/** 20,000 events in four months is no calendar: something turns in circles. */
+/** No calendar has 20,000 events in a window, so pagination must be looping. */
 const MAX_PAGES = 200;
-/** From the end of one page to the start of the next. lu.ma allows 200 requests a minute ("Rate limits"). */
+/** From the end of one page to the start of the next. lu.ma allows 200 requests a minute (its documentation, "Rate limits"). */
 const PAGE_PAUSE_MS = 200;
 
 const EXPIRED_ON_LATER_PAGE: Cause[] = ["malformed", "gone", "refused"];
 
 /** A complete listing, ready to be stored. */
 export type LumaListing = {
-  /** By lu.ma id: the same id twice is one event, as it was listed last. */
+  /** By lu.ma id. If an id is listed twice, the last one counts. */
   listed: Map<string, MirroredEvent>;
   invalid: InvalidEntry[];
   address: LumaAddress;
 };
 
-/** An entry that could not be read. Without an id, nobody can say which event it is. */
+/** An entry that couldn't be read. */
 type InvalidEntry = {
+  /** `null` if not even the id could be read. */
   id: string | null;
   /** Which one, and what is wrong with it, for the log. */
   what: string;
@@ -51,9 +52,9 @@ type ListingRequest = {
 };
 
 /**
- * Every event that the key's calendar manages and that starts between `after` and `before`, whatever its visibility.
+ * All events on lu.ma's list for this key that start between `after` and `before`, whatever their visibility.
  *
- * @throws SyncError, which never holds the key.
+ * @throws SyncError, whose message never contains the key.
  */
 export async function fetchLumaEvents(request: ListingRequest): Promise<LumaListing> {
   const first = await fetchFirstPage(request);
@@ -75,9 +76,9 @@ export async function fetchLumaEvents(request: ListingRequest): Promise<LumaList
     if (!page.has_more) return listing;
 
     const cursor = page.next_cursor;
-    const odd = (what: string) => new SyncError(`lu.ma gave ${what}`, "oddPages");
-    if (!cursor) throw odd(`no cursor for the page after page ${pageNumber}`);
-    if (usedCursors.has(cursor)) throw odd(`the cursor of page ${pageNumber} a second time`);
+    const odd = (what: string) => new SyncError(`lu.ma returned ${what}`, "oddPages");
+    if (!cursor) throw odd(`no cursor after page ${pageNumber}`);
+    if (usedCursors.has(cursor)) throw odd(`the same cursor again after page ${pageNumber}`);
     if (pageNumber === MAX_PAGES) throw odd(`more than ${MAX_PAGES} pages`);
     usedCursors.add(cursor);
     await pause(PAGE_PAUSE_MS, request.deadline);
@@ -87,7 +88,7 @@ export async function fetchLumaEvents(request: ListingRequest): Promise<LumaList
 
 type LumaPage = ReturnType<typeof lumaPage.parse>;
 
-/** Asks the older address only when the documented one is gone for good: it never says who may see an address. */
+/** Tries the older API only if the documented one seems to be gone for good, because the older one returns less. */
 async function fetchFirstPage(request: ListingRequest) {
   const errors: SyncError[] = [];
   for (const address of getAddresses()) {
@@ -116,7 +117,7 @@ async function fetchPage(
     json = await requestJson({ url, key, deadline, label, patience: PATIENT });
   } catch (error) {
     if (!(error instanceof SyncError) || cursor === undefined) throw error;
-    // If lu.ma refuses a later page, but not the first one, the cursor has most likely expired.
+    // If lu.ma refuses a later page but not the first, the cursor has most likely expired.
     const isExpired = error.causes.some((cause) => EXPIRED_ON_LATER_PAGE.includes(cause));
     throw isExpired ? new SyncError(error.message, "oddPages") : error;
   }
@@ -129,13 +130,13 @@ async function fetchPage(
   );
 }
 
-/** What lu.ma says about one event: how it is now, that it is gone, or nothing that can be used. */
+/** What lu.ma says about one event: its current state, that it's gone, or nothing usable. */
 export type EventAnswer =
   | {
       event: MirroredEvent;
-      /** Absent: the event is hidden, or lu.ma said nothing about a description. Empty: it has none. */
+      /** Empty: the event has none. Absent: it's hidden, or lu.ma doesn't say. */
       description: string | undefined;
-      /** The calendar that manages the event, if lu.ma says so, and that it is not this key's. */
+      /** The id of the event's calendar; absent if this key's calendar manages it, or lu.ma doesn't say. */
       managedBy: string | undefined;
     }
   | "gone"
@@ -149,7 +150,7 @@ export type SingleRequest = {
   patience: Patience;
 };
 
-/** @throws SyncError when lu.ma doesn't say. */
+/** @throws SyncError if the request failed for a reason that says nothing about this event. */
 export async function fetchEvent(
   { address, ...request }: SingleRequest,
   lumaEventId: string,
@@ -176,8 +177,8 @@ export async function fetchEvent(
 }
 
 /**
- * The key's calendar: `null` at the older address, where it is never known; "nothing" if lu.ma doesn't say. Throws no
- * SyncError.
+ * The key's calendar; `null` in the older API, which doesn't say, and "nothing" if lu.ma can't be reached or understood. Never
+ * throws a SyncError.
  */
 export async function fetchCalendar({
   address,

@@ -1,6 +1,6 @@
 /**
- * All writes to the tables `events` and `eventDescriptions`, and the stamp of a successful sync on its organization. A
- * sync's mutations write nothing once it is ended or overtaken: they throw a ConvexError with SyncFailure.
+ * All writes to the tables `events` and `eventDescriptions`, and the stamp of a successful sync on its organization. Once a
+ * sync has been ended or overtaken, its mutations throw a ConvexError with SyncFailure and write nothing.
  */
 import { compareValues, ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
@@ -11,7 +11,7 @@ import { hasLumaKey } from "./luma/key";
 import { deleteSecrets } from "./luma/secrets";
 import { getOrg, nameOf, orgId, patchOrg, type OrgId } from "./organizations";
 import { forgetSyncs, requireRunning, runningSync, writeSync } from "./queue/syncs";
-import { letGo } from "./queue/worker";
+import { release } from "./queue/worker";
 import { isSameEvent } from "./steps/changes";
 import { DESCRIPTIONS_PER_WRITE, EVENTS_PER_WRITE, WRITE_PAUSE_MS } from "./steps/convexCalls";
 import { toReach } from "./steps/window";
@@ -21,11 +21,10 @@ import { findDescription } from "./views/shapes";
 import { DAY_MS } from "./views/upcoming";
 
 /**
- * Writes the organization's events that differ from what is stored, looked up by their lu.ma ids: inserts new ones,
- * updates changed ones (a field that lu.ma cleared is cleared here, too), and leaves the others untouched. The app's own
- * fields stay.
+ * Upserts an organization's events by their lu.ma ids: inserts new ones, updates changed ones (including fields that were
+ * cleared on lu.ma), and leaves the others untouched. The app's own fields stay.
  *
- * @param announces whether events that become visible are news, which `onEventsPublished` is told about.
+ * @param announces whether to call `onEventsPublished` for events that become visible.
  */
 export const upsertEvents = internalMutation({
   args: {
@@ -47,7 +46,7 @@ export const upsertEvents = internalMutation({
       }
       const { startAt, endAt = startAt } = event;
       const fields = {
-        // A mutation's arguments lack what lu.ma cleared: `pick` names it, which clears it here, too.
+        // Arguments never contain `undefined`. `pick` restores it for absent fields, so the patch clears them.
         ...pick(mirroredEvent, event),
         orgId,
         overAt: endAt,
@@ -59,16 +58,16 @@ export const upsertEvents = internalMutation({
       if (stored) await ctx.db.patch("events", id, fields);
       counts[stored ? "updated" : "inserted"] += 1;
       const isVisible = event.status === "listed" && endAt > Date.now();
-      // What the last sync could not reach is not new: it has only come near enough.
-      const isNew = stored?.status !== "listed" && startAt <= reach;
-      if (isVisible && isNew) published.push(id);
+      // An event beyond the last sync's window isn't news: it has only come into range.
+      const isNews = stored?.status !== "listed" && startAt <= reach;
+      if (isVisible && isNews) published.push(id);
     }
     if (announces && published.length > 0) await publish(ctx, { orgId, eventIds: published });
     return counts;
   },
 });
 
-/** Throws a plain error even for a ConvexError of the app's, so that a sync takes it for a refused write. */
+/** Turns even the app's own ConvexErrors into plain errors: a sync would mistake them for the module's. */
 async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPublished>[1]) {
   try {
     await onEventsPublished(ctx, published);
@@ -78,8 +77,8 @@ async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPu
 }
 
 /**
- * Marks as removed the events that are gone from lu.ma, and counts them. They stay in the table: one that comes back is
- * the same document again.
+ * Marks events that are gone from lu.ma as removed, and counts them. They stay in the table, so an event that comes back keeps
+ * its document.
  */
 export const markEventsRemoved = internalMutation({
   args: { ...runningSync.fields, eventIds: v.array(v.id("events")) },
@@ -98,8 +97,8 @@ export const markEventsRemoved = internalMutation({
 });
 
 /**
- * Writes descriptions that differ from what is stored, and counts those that were new, changed or cleared. It leaves
- * alone events that are not the organization's, or no longer listed.
+ * Writes descriptions that differ from what is stored, and counts those that were new, changed or cleared. Ignores events that
+ * aren't the organization's, or are no longer listed.
  */
 export const describeEvents = internalMutation({
   args: { ...runningSync.fields, descriptions: v.array(eventDescription) },
@@ -130,14 +129,15 @@ async function findEvent(ctx: QueryCtx, orgId: OrgId, lumaEventId: string) {
   return await ctx.db
     .query("events")
     .withIndex("by_luma_id", (q) => q.eq("lumaEventId", lumaEventId).eq("orgId", orgId))
-    .unique();
+    .first();
 }
 
 /**
- * Stamps an organization as synced by a sync that began at `timestamp` (ms) and found this calendar. The sync has then
- * succeeded, whatever becomes of its action.
+ * Stamps an organization as synced. From here on, the sync counts as successful, even if its action crashes.
  *
- * @param error what the organization's error says from now on; without it, the error is cleared.
+ * @param timestamp when the sync began (ms).
+ * @param calendar the calendar that it found; absent if that isn't known.
+ * @param error becomes the organization's `eventsSyncError`; if absent, the error is cleared.
  */
 export const updateOrgSyncTimestamp = internalMutation({
   args: {
@@ -157,15 +157,15 @@ export const updateOrgSyncTimestamp = internalMutation({
   },
 });
 
-/** An app may keep a lot in an event. */
+/** An app may have added large fields to its events. */
 const MAX_DELETED_BYTES = 1024 * 1024;
 
 /**
- * Deletes all events of an organization that was deleted or disconnected for good, with their descriptions and what its
- * syncs left. It goes on by itself, batch by batch.
+ * Deletes the events of an organization that was deleted or disconnected for good, with their descriptions, its sync state and
+ * its secrets. Works in batches, and schedules the next one itself.
  *
- * @param isContinuation stops without an error when the organization has a key again.
- * @throws ConvexError while the organization has a key: the next sync would bring its events back.
+ * @param isContinuation set by the module: stops without an error if the organization has a key again.
+ * @throws ConvexError if the organization has a key, because the next sync would bring its events back.
  */
 export const deleteOrgEvents = internalMutation({
   args: { orgId, isContinuation: v.optional(v.boolean()) },
@@ -182,7 +182,7 @@ export const deleteOrgEvents = internalMutation({
     await deleteSecrets(ctx, orgId);
     if (await deleteBatch(ctx, orgId)) {
       await forgetSyncs(ctx, orgId);
-      await letGo(ctx, orgId);
+      await release(ctx, orgId);
     } else {
       const rest = { orgId, isContinuation: true };
       const { deleteOrgEvents } = internal.events.mutations;
@@ -192,7 +192,7 @@ export const deleteOrgEvents = internalMutation({
   },
 });
 
-/** Returns whether that was the last one. */
+/** @returns whether that was the last batch. */
 async function deleteBatch(ctx: MutationCtx, orgId: OrgId): Promise<boolean> {
   const descriptions = await ctx.db
     .query("eventDescriptions")

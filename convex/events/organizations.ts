@@ -1,4 +1,4 @@
-/** The app's organizations: looks them up, pages through them and patches the module's own fields. */
+/** Reads the app's organizations, and patches the module's fields in them. */
 import { ConvexError, v } from "convex/values";
 import type { PaginationOptions } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
@@ -20,16 +20,22 @@ export const orgDocument = schema.tables[orgTable].validator.extend({
 /** The fields that the module adds to an organization. */
 type LumaFields = Pick<Org, keyof typeof lumaOrgFields>;
 
-/** What errors and logs call an organization, on one line of at most 150 characters; its id if it is gone. */
+/** What errors and logs call an organization: its name in one line, or its id if it was deleted. */
 export function nameOf(org: Org | OrgId): string {
-  return typeof org === "string" ? org : toLogItem(String(getOrgName(org)));
+  if (typeof org === "string") return org;
+  try {
+    return toLogItem(String(getOrgName(org)));
+  } catch {
+    // One document that the app's code can't handle must not stop the daily run of all others.
+    return org._id;
+  }
 }
 
 export async function getOrg(ctx: QueryCtx, id: OrgId): Promise<Org | null> {
   return await ctx.db.get(orgTable, id);
 }
 
-/** @throws ConvexError when there is no such organization. */
+/** @throws ConvexError if there is no such organization. */
 export async function requireOrg(ctx: QueryCtx, id: OrgId): Promise<Org> {
   const org = await getOrg(ctx, id);
   if (org === null) throw new ConvexError(noSuchOrg(id));
@@ -44,15 +50,15 @@ export function noKey(org: Org): string {
   return `Organization "${nameOf(org)}" has no lu.ma API key: connect it on the settings page, or with setLumaConfig.`;
 }
 
-/** Writes only the fields that it is given; `undefined` clears one. */
+/** Changes only the given fields; `undefined` clears one. */
 export async function patchOrg(ctx: MutationCtx, id: OrgId, fields: Partial<LumaFields>) {
   await ctx.db.patch(orgTable, id, fields);
 }
 
-/** Pages get shorter when an app keeps a lot in an organization. */
+/** An app's organizations may be large, so a page may have to be shorter. */
 const PAGE_BYTES = 4 * 1024 * 1024;
 
-/** A page of the organizations that have a key. It reads no others. */
+/** A page of the organizations that have a key. Reads no others. */
 export async function paginateConnectedOrgs(ctx: QueryCtx, options: PaginationOptions) {
   const found = await ctx.db
     .query(orgTable)

@@ -1,4 +1,4 @@
-/** What the sync reads, and what visitors and members see. Only `listed` events reach a public query. */
+/** What a sync reads, and what visitors and members see. Only `listed` events reach a public query. */
 import { v } from "convex/values";
 import { internalQuery, query } from "../_generated/server";
 import { getSecrets } from "./luma/secrets";
@@ -9,20 +9,21 @@ import { readOrgPage } from "./views/orgPage";
 import { dashboard, orgPage } from "./views/shapes";
 import { comparedEvent, pick } from "./validators";
 
-// Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB): an app may keep much more
-// on a document than this module does.
+// Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB), because an app's own fields may
+// be large.
 const PAGE_EVENTS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
 const PAGE_ORGS = 1_000;
 
 /**
- * An organization's page, for anyone: the calendar's URL to embed, when its events were last synced (ms), the
- * events that are not over (the first 50 to end, in order of start) and past ones (the last 20, latest end first).
- * `null` when there is no such organization. An event is over at its end, or at its start without one. A description is
- * Markdown from outside: show it with a renderer that takes no HTML. Lists get shorter where the events take more than
- * 4 MiB.
+ * An organization's page, for anyone: the calendar's URL to embed, when its events were last synced (ms since 1970, UTC),
+ * up to 50 upcoming events in order of start (see views/upcoming.ts for which ones), and the 20 that ended last, latest
+ * first. `null` if there is no such organization, or if `toShownOrg` hides it from this visitor.
  *
- * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
+ * An event is over at its end, or at its start if it has no end. A description is Markdown from outside: show it with a
+ * renderer that takes no HTML.
+ *
+ * @param now ms since 1970, from the client and rounded, say to 15 minutes: every new value runs the query again.
  */
 export const getOrgEvents = query({
   args: { orgId, now: v.number() },
@@ -31,12 +32,12 @@ export const getOrgEvents = query({
 });
 
 /**
- * A signed-in member's dashboard: events that are on, or start in the next 30 days. One list has those of the member's
- * organizations (of at most 50 memberships), the other, for discovery, those of all others (among the 400 that end
- * first); each has the first 50 to end, in order of start. Nobody signed in: both are empty. Lists get shorter rather
- * than fail when the documents are so large that they come near Convex's limits.
+ * A signed-in member's dashboard: events that are on, or start within 30 days. `userOrgEvents` are from the member's own
+ * organizations (up to 50), and `otherOrgEvents`, for discovery, from all others. Each list has up to 50 events in order
+ * of start; see views/upcoming.ts for which ones. Both are empty if nobody is signed in. Organizations that `toShownOrg`
+ * hides from the member are left out, and so are those beyond 4 MiB of organizations.
  *
- * @param now ms since 1970, from the client, rounded (to 15 minutes, say): each new value reads everything anew.
+ * @param now ms since 1970, from the client and rounded, say to 15 minutes: every new value runs the query again.
  */
 export const getDashboardEvents = query({
   args: { now: v.number() },
@@ -45,8 +46,8 @@ export const getDashboardEvents = query({
 });
 
 /**
- * A page of the organizations that have a lu.ma key, for administrators: id and name, never the key. Convex's cursor is
- * encrypted, so it gives no key away either.
+ * A page of the organizations that have a lu.ma key: id and name, never the key. Convex encrypts the cursor, which would
+ * otherwise show the indexed `lumaApiKey`.
  */
 export const getOrgsWithLumaConfig = internalQuery({
   args: { cursor: v.optional(v.union(v.string(), v.null())), numItems: v.optional(v.number()) },
@@ -63,9 +64,9 @@ export const getOrgsWithLumaConfig = internalQuery({
 });
 
 /**
- * The key that is stored for an organization, for its sync: the only function that returns one. `null` if none is.
+ * An organization's stored key, for its sync, or `null`. This is the only function that returns a key.
  *
- * @throws ConvexError with SyncFailure when this sync is not running.
+ * @throws ConvexError with SyncFailure if this sync isn't running.
  */
 export const getApiKey = internalQuery({
   args: runningSync.fields,
@@ -76,7 +77,7 @@ export const getApiKey = internalQuery({
   },
 });
 
-/** A page of an organization's stored events with an `overAt` of `overAfter` (ms) or later, removed ones included. */
+/** A page of an organization's stored events, including removed ones, whose `overAt` is `overAfter` (ms) or later. */
 export const getStoredEvents = internalQuery({
   args: { orgId, overAfter: v.number(), cursor: v.union(v.string(), v.null()) },
   returns: v.object({

@@ -1,9 +1,9 @@
-/** What the module needs of Convex's runtime: environment variables and waiting. */
+/** Environment variables and waiting. */
 
-// Declared here so that apps don't need Node's types: their frontend's typecheck reads this file, too.
+// Declared here, because a frontend's typecheck reads this file, too, and may not have Node's types.
 declare const process: { env: Record<string, string | undefined> };
 
-/** The value, trimmed; `undefined` for a variable that is blank or not set. */
+/** The trimmed value; `undefined` if the variable is blank or not set. */
 export function getVariable(name: string): string | undefined {
   const value = process.env[name]?.trim();
   return value === "" ? undefined : value;

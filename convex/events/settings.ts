@@ -1,31 +1,32 @@
 /**
- * What an app sets and calls: the module's settings, the functions of an organization's settings page, and the helpers
- * that they are made of, for an app that wants its own.
+ * What an app sets and calls: the module's settings, the public functions of an organization's settings page, and their
+ * building blocks, for an app that wants its own.
  */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import { mutation, query, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { isOrgAdmin } from "../lumaApp";
 import { checkConfig, lumaConfig, type LumaConfig } from "./luma/config";
-import { describeLumaKey, hasKeyInField, hasLumaKey, STORED } from "./luma/key";
+import { describeLumaKey, hasKeyInField, hasLumaKey, STORED, toShownField } from "./luma/key";
 import { deleteSecrets, getSecrets, getWebhookSecret, setSecrets } from "./luma/secrets";
-import { nameOf, noKey, orgId, patchOrg, requireOrg, type Org, type OrgId } from "./organizations";
+import { getOrg, nameOf, noKey, orgId, patchOrg, requireOrg } from "./organizations";
+import type { Org, OrgId } from "./organizations";
 import { getSync, makeDue, stopSyncs, writeSync } from "./queue/syncs";
-import { advanceQueue, letGo } from "./queue/worker";
+import { advanceQueue, release } from "./queue/worker";
 import { getVariable } from "./runtime";
 import { calendar } from "./tables";
 
-/** Each replaces a constant of the module's, which says what it is for. */
+/** Each overrides a constant; the comment at the constant says what it's for. */
 export type LumaSettings = {
   /** How far back the mirror reaches: 30 days. */
   windowBackDays?: number;
   /** How far ahead the mirror reaches: 90 days. */
   windowAheadDays?: number;
-  /** When transient failures are retried, in hours since the first: [0.5, 1.5, 3.5, 7.5, 15.5]. */
+  /** How many hours after an organization became due a transient failure is retried: [0.5, 1.5, 3.5, 7.5, 15.5]. */
   retryAfterHours?: number[];
-  /** How many events a sync asks for one by one: 100. */
+  /** How many events a sync may fetch one by one: 100. */
   singleRequests?: number;
-  /** How many events a list of upcoming ones shows: 50. */
+  /** How many upcoming events a list shows: 50. */
   maxUpcoming?: number;
   /** How many past events a page shows: 20. */
   maxPast?: number;
@@ -34,9 +35,9 @@ export type LumaSettings = {
 const NOT_ALLOWED = "Not allowed.";
 
 /**
- * Connects an organization's calendar, for its own admins; see `configureLuma`.
+ * Connects an organization's calendar; see `configureLuma`. For the organization's own admins.
  *
- * @throws ConvexError `Not allowed.` for others, and as `configureLuma` does.
+ * @throws ConvexError `Not allowed.` for anybody else, and as `configureLuma` does.
  */
 export const connectCalendar = mutation({
   args: { orgId, ...lumaConfig.fields },
@@ -49,9 +50,9 @@ export const connectCalendar = mutation({
 });
 
 /**
- * Syncs an organization now, at most once every 5 minutes, for its own admins.
+ * Syncs an organization now, but at the earliest 5 minutes after its last sync began. For the organization's own admins.
  *
- * @throws ConvexError `Not allowed.` for others, and as `requestSync` does.
+ * @throws ConvexError `Not allowed.` for anybody else, and as `requestSync` does.
  */
 export const syncNow = mutation({
   args: { orgId },
@@ -69,44 +70,46 @@ export const syncStatus = v.object({
   name: v.string(),
   /** `env:NAME`, `a stored key` or `no key`; never the key. */
   connectedBy: v.string(),
-  /** The key's calendar; `null` when it is not known (yet). */
+  /** The calendar that the key belongs to; `null` until a sync has found out. */
   calendar: v.union(calendar, v.null()),
   /** When the last successful sync began. */
   lastSyncedAt: v.union(v.string(), v.null()),
-  /** Why the last sync failed; `null` when it succeeded. */
+  /** Why the last sync failed, or what it could not check; `null` if there is nothing to report. */
   error: v.union(v.string(), v.null()),
-  /** When the sync that is running began; `null` when none is. */
+  /** When the sync that is running began; `null` if none is. */
   syncingSince: v.union(v.string(), v.null()),
-  /** When the organization is due next; `null`: not before something makes it due. */
+  /** When the organization is due next; `null` until something makes it due. */
   nextSyncAt: v.union(v.string(), v.null()),
-  /** `off`, `no call yet`, when lu.ma's last good webhook call came, or why none can be checked. */
+  /** `off`, `no call yet`, when lu.ma's last valid webhook call came, or why calls can't be checked. */
   liveUpdates: v.string(),
-  /** Where lu.ma's webhook has to call. */
+  /** The address for the calendar's webhook on lu.ma. */
   webhookUrl: v.string(),
 });
 export type SyncStatus = Infer<typeof syncStatus>;
 
-/** How an organization's syncs stand, for its own admins; `null` for others, also before sign-in is complete. */
+/** An organization's sync status, for its own admins; `null` for anybody else, or if the organization was deleted. */
 export const getStatus = query({
   args: { orgId },
   returns: v.union(syncStatus, v.null()),
-  handler: async (ctx, { orgId }) =>
-    (await isOrgAdmin(ctx, orgId)) ? await readSyncStatus(ctx, orgId) : null,
+  handler: async (ctx, { orgId }) => {
+    const org = (await isOrgAdmin(ctx, orgId)) ? await getOrg(ctx, orgId) : null;
+    return org && (await toSyncStatus(ctx, org));
+  },
 });
 
 /**
- * Sets the page to embed, the key to mirror events with, and the secret of the calendar's webhook. Setting or clearing
- * the key, even the same one again, ends a sync that is running and clears the last sync's error. With a key, the queue
- * syncs the organization now. Clearing the key clears the secret, too. The caller must check who may do this.
+ * Sets the page to embed, the API key, and the secret of the calendar's webhook. Setting or clearing the key, even to the
+ * same value, ends a running sync and clears the last error. With a new key, the queue syncs the organization right away.
+ * Clearing the key clears the webhook's secret, too. The caller must check who may do this.
  *
- * @throws ConvexError when there is no such organization, or a value isn't what it should be. `env:` is refused, because
- * whoever may name a variable can use another organization's key; only the internal `setLumaConfig` takes it.
+ * @throws ConvexError if there is no such organization, or a value is invalid. `env:` is refused, because whoever can name
+ * a variable can use another organization's key; only the internal `setLumaConfig` accepts it.
  */
 export async function configureLuma(ctx: MutationCtx, orgId: OrgId, config: LumaConfig) {
   await applyConfig(ctx, orgId, config, false);
 }
 
-/** As `configureLuma`, but takes `env:` if the caller may use the deployment's variables. */
+/** Like `configureLuma`, but accepts `env:` if the caller may use the deployment's variables. */
 export async function applyConfig(
   ctx: MutationCtx,
   orgId: OrgId,
@@ -123,7 +126,8 @@ export async function applyConfig(
 
 async function setKey(ctx: MutationCtx, org: Org, key: string | undefined): Promise<void> {
   const { apiKey } = await getSecrets(ctx, org._id);
-  const field = org.lumaApiKey?.trim();
+  // A key that was written into the field by hand has not been used yet.
+  const field = toShownField(org)?.trim();
   const isSame = key !== undefined && key === (field === STORED ? apiKey : field);
   await stopSyncs(ctx, org._id, isSame ? {} : { calendar: undefined });
   const isText = hasKeyInField({ lumaApiKey: key });
@@ -134,7 +138,7 @@ async function setKey(ctx: MutationCtx, org: Org, key: string | undefined): Prom
     eventsSyncError: undefined,
   });
   if (key !== undefined) await makeDue(ctx, org._id, Date.now(), { isUrgent: true });
-  await letGo(ctx, org._id);
+  await release(ctx, org._id);
 }
 
 async function setWebhookSecret(ctx: MutationCtx, orgId: OrgId, secret: string | undefined) {
@@ -144,14 +148,14 @@ async function setWebhookSecret(ctx: MutationCtx, orgId: OrgId, secret: string |
   await writeSync(ctx, orgId, await getSync(ctx, orgId), { webhookCalledAt: undefined });
 }
 
-/** From the start of a sync to the next one that is requested: a button can't use up a key's 200 requests a minute. */
+/** Between the start of a sync and a requested one, so that a button can't use up a key's 200 requests a minute. */
 const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
 
 /**
- * Has the queue sync an organization now, at most once every 5 minutes: for an app's own "sync now". It is harmless to
- * call it again. The caller must check who may do this.
+ * Queues a sync of an organization, for an app's own "sync now". It begins as soon as possible, but at the earliest 5
+ * minutes after the last one began. Calling this again is harmless. The caller must check who may do this.
  *
- * @throws ConvexError when there is no such organization, or it has no key.
+ * @throws ConvexError if there is no such organization, or it has no key.
  */
 export async function requestSync(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   const org = await requireOrg(ctx, orgId);
@@ -159,7 +163,7 @@ export async function requestSync(ctx: MutationCtx, orgId: OrgId): Promise<void>
   await requestSyncAt(ctx, orgId, Date.now(), { isUrgent: true });
 }
 
-/** As `requestSync`, for an organization that has a key, and no sooner than at `at` (ms). */
+/** Like `requestSync`, for an organization that has a key, and no earlier than `at` (ms). */
 export async function requestSyncAt(
   ctx: MutationCtx,
   orgId: OrgId,
@@ -172,15 +176,15 @@ export async function requestSyncAt(
 }
 
 /**
- * How the syncs of one organization stand, for an app's own settings page. The caller must check who may see this.
+ * An organization's sync status, for an app's own settings page. The caller must check who may see this.
  *
- * @throws ConvexError when there is no such organization.
+ * @throws ConvexError if there is no such organization.
  */
 export async function readSyncStatus(ctx: QueryCtx, orgId: OrgId): Promise<SyncStatus> {
   return await toSyncStatus(ctx, await requireOrg(ctx, orgId));
 }
 
-/** Doesn't read the queue's document, which every sync of every organization writes. */
+/** Doesn't read the queue's document: every sync of any organization writes that, and would re-run this. */
 export async function toSyncStatus(ctx: QueryCtx, org: Org): Promise<SyncStatus> {
   const sync = await getSync(ctx, org._id);
   const isRunning = sync?.running !== undefined;

@@ -1,4 +1,4 @@
-/** One organization's sync, from its first step to its last, and the morning's run, which makes all of them due. */
+/** One organization's sync, from start to end, and the daily run, which makes all organizations due. */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
@@ -19,11 +19,11 @@ import { toWindow } from "./steps/window";
 import { listSome, toLogLine } from "./text";
 import { upsertCounts, type MirroredEvent } from "./validators";
 
-// Counted from the start of a sync. Convex allows an action 30 minutes, and the queue waits for 12.
+// Both count from the start of a sync. Convex allows an action 30 minutes, and the queue waits for 12.
 
-/** A sync asks lu.ma until then, waits included. */
+/** How long a sync may make requests to lu.ma, waits included. */
 const FETCH_MS = milliseconds({ minutes: 7 });
-/** A sync writes events until then. */
+/** How long a sync may write events and descriptions. */
 const SYNC_MS = FETCH_MS + milliseconds({ seconds: 30 });
 
 const syncCounts = v.object({
@@ -31,7 +31,7 @@ const syncCounts = v.object({
   fetched: v.number(),
   ...upsertCounts.fields,
   removed: v.number(),
-  /** Entries of the list that could not be read. */
+  /** Entries of the list that couldn't be read. */
   invalid: v.number(),
   /** Descriptions that were new, changed or cleared. */
   described: v.number(),
@@ -39,20 +39,20 @@ const syncCounts = v.object({
 export type SyncCounts = Infer<typeof syncCounts>;
 
 /**
- * Mirrors one organization's lu.ma events that start from 30 days before its last successful sync to 90 days ahead. It
- * fetches the whole list before it writes anything. Then it writes what differs, asks lu.ma for stored events that are
- * missing from the list, marks as removed those that are gone, stamps the organization, and asks lu.ma for descriptions
- * of events to come. It asks for at most 100 single events. Run it from the Convex dashboard, or with
- * `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
+ * Mirrors one organization's lu.ma events that start between 30 days before its last successful sync and 90 days from now.
+ * Run it from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
- * Only an organization's most recent sync may write, so a sync that begins while another one is running takes over.
+ * It fetches the whole list before it writes anything. Then it writes what differs, checks stored events that are missing
+ * from the list, marks those that are gone as removed, stamps the organization, and fetches descriptions of upcoming events.
+ * It fetches at most 100 events one by one.
  *
- * @param takenAt for the queue's own syncs: when it took the organization.
- * @throws ConvexError with `{ message, kind }`; `message` is a sentence for the administrator. If `kind` is `transient`
- * (it will be retried) or `permanent` (somebody has to act), the organization's `eventsSyncError` has the message, too.
- * Otherwise the sync was `ended` by a change of the key or the organization, or `overtaken` by a later sync. Without a
- * complete list, no event changes. If Convex refuses a write, only some events may be written, and the next sync
- * completes them.
+ * Only an organization's most recent sync may write, so this takes over from a sync that is running.
+ *
+ * @param takenAt set by the queue for its own syncs: when it took the organization.
+ * @throws ConvexError with `{ message, kind }`, where `message` is a sentence for an administrator. A `transient` failure is
+ * retried, and a `permanent` one needs somebody to act; both are also in the organization's `eventsSyncError` once the sync
+ * has begun. An `ended` sync was stopped because the key or the organization changed, and an `overtaken` one because a later
+ * sync began. No event changes unless the whole list was read. If a write fails, the next sync completes it.
  */
 export const syncOrgEvents = internalAction({
   args: { orgId, takenAt: v.optional(v.number()) },
@@ -81,7 +81,7 @@ export const syncOrgEvents = internalAction({
 
 type Begun = { startedAt: number; calendar: Calendar | null };
 
-/** @throws ConvexError with SyncFailure when the sync may not begin. */
+/** @throws ConvexError with SyncFailure if the sync may not begin. */
 async function begin(ctx: ActionCtx, sync: RunningSync, takenAt?: number): Promise<Begun> {
   const { beginSync } = internal.events.queue.worker;
   const begun = await repeated((): Promise<Begun | { failure: SyncFailure }> =>
@@ -92,9 +92,9 @@ async function begin(ctx: ActionCtx, sync: RunningSync, takenAt?: number): Promi
 }
 
 /**
- * Reports how a sync ended. Never throws: the queue notices when a sync doesn't report back.
+ * Reports how a sync ended. Never throws: the queue notices if a sync doesn't report back.
  *
- * @returns the failure to throw, which may be that the sync was overtaken.
+ * @returns the failure to throw, which may have become that the sync was overtaken.
  */
 async function end(ctx: ActionCtx, sync: RunningSync, failure: SyncFailure | null) {
   try {
@@ -103,7 +103,7 @@ async function end(ctx: ActionCtx, sync: RunningSync, failure: SyncFailure | nul
       ctx.runMutation(endSync, { ...sync, failure }),
     );
   } catch {
-    const what = `Convex refused to end the sync of organization ${sync.orgId}.`;
+    const what = `The end of the sync of organization ${sync.orgId} could not be saved.`;
     console.error(toLogLine(what, failure?.message ?? ""));
     return failure;
   }
@@ -114,8 +114,8 @@ type OrgSync = RunningSync & Begun & { org: Org; key: LumaKey };
 /**
  * Syncs an organization that exists, with a key that can be sent.
  *
- * @returns what it did, and why it must be retried although it has stamped the organization.
- * @throws SyncError, or ConvexError with SyncFailure when the sync may not write any more.
+ * @returns what it did and, if it must be retried although the organization is stamped, why.
+ * @throws SyncError, or ConvexError with SyncFailure if the sync can no longer write.
  */
 async function syncOrg(
   ctx: ActionCtx,
@@ -152,7 +152,7 @@ async function syncOrg(
     });
   await upsert(changes.toWrite);
   if (listed.size === 0 && invalid.length > 0) {
-    const what = `of ${invalid.length} entries of lu.ma's list, not one could be read`;
+    const what = `none of the ${invalid.length} entries in lu.ma's list could be read`;
     throw new SyncError(`${what}: ${invalid[0]?.what}`, "unreadable");
   }
 
@@ -172,15 +172,13 @@ async function syncOrg(
   const descriptions = await syncDescriptions(ctx, step, changes.candidates, checked.descriptions);
   counts.described = descriptions.described;
   const numbers = Object.entries(counts).map(([field, count]) => `${field} ${count}`);
+  const unreadable = invalid.map(({ what }) => what);
   const notes = [
     calendar ? `Calendar ${calendar.name} (${calendar.id}).` : "",
-    address.isOlder ? "On lu.ma's older address: cities stand in for addresses." : "",
+    address.isOlder ? "Used lu.ma's older API, so places are only cities." : "",
     changes.missing.length > 0 ? `Missing from the list: ${changes.missing.length}.` : "",
     descriptions.note,
-    listSome(
-      "Invalid",
-      invalid.map(({ what }) => what),
-    ),
+    listSome("Invalid", unreadable),
   ];
   const what = `lu.ma sync of "${nameOf(org)}" (${orgId}): ${numbers.join(", ")}.`;
   console.log(toLogLine(what, ...notes));
@@ -188,10 +186,10 @@ async function syncOrg(
 }
 
 /**
- * Makes every organization that has a lu.ma key due now, for the queue to sync them one after another. The cron runs
- * this daily; run it from the Convex dashboard with `{}`. It goes on by itself, page by page, with a cursor.
+ * The daily run: makes every organization that has a lu.ma key due now, so that the queue syncs them one after another. To run
+ * it from the Convex dashboard, pass `{}`. It works page by page, and schedules the next page itself.
  *
- * @returns how many of the organizations that it looked at are due, and whether those were all.
+ * @returns how many organizations of this page it made due, and whether this was the last page.
  */
 export const runFullEventSync = internalMutation({
   args: { cursor: v.optional(v.string()) },

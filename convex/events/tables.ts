@@ -1,6 +1,6 @@
 /**
- * The module's tables, for an app to spread into its schema, and the fields that it adds to the app's organizations. All
- * times are ms since 1970, UTC. Arguments, results and types elsewhere derive from the app's schema.
+ * The module's tables, for an app to spread into its schema, and the fields that the module adds to the app's organizations.
+ * All times are ms since 1970, UTC. Validators and types elsewhere are derived from the app's schema.
  */
 import { defineTable, type TableDefinition } from "convex/server";
 import {
@@ -12,18 +12,18 @@ import {
   type VObject,
 } from "convex/values";
 
-/** For the app's table of organizations, which also needs an index `by_luma_api_key` on `lumaApiKey`. */
+/** For the app's table of organizations, which also needs the index `by_luma_api_key` on `lumaApiKey`. */
 export const lumaOrgFields = {
-  /** The calendar's page to embed; works without a key. */
+  /** The calendar's page to embed. Works without a key. */
   lumaCalendarUrl: v.optional(v.string()),
   /**
-   * Where the key is: `stored` (in `lumaSecrets`), or `env:NAME` for an environment variable of the deployment. A key that
-   * somebody writes here by hand is moved to `lumaSecrets` when the next sync begins.
+   * Where the key is: `stored` (in `lumaSecrets`), or `env:NAME` for an environment variable of the deployment. If somebody
+   * writes a key here by hand, the next sync moves it to `lumaSecrets`.
    */
   lumaApiKey: v.optional(v.string()),
   /** When the last successful sync began. */
   eventsLastSynced: v.optional(v.number()),
-  /** Why the last sync failed; absent when it succeeded. */
+  /** Why the last sync failed, or what it could not check; absent if there is nothing to report. */
   eventsSyncError: v.optional(v.string()),
 };
 
@@ -31,7 +31,7 @@ export const lumaOrgFields = {
 export const calendar = v.object({ id: v.string(), name: v.string() });
 
 /**
- * All tables of the module's.
+ * All of the module's tables.
  *
  * @param orgId the validator of the app's organizations: `v.id("organizations")`.
  */
@@ -39,17 +39,17 @@ export function lumaTables<OrgId extends GenericId<string>>(orgId: VId<OrgId>) {
   return {
     events: eventsTable(orgId),
 
-    /** Apart from the events, so that no dashboard reads them. Only mutations.ts writes here. */
+    /** Separate from the events, so that no dashboard reads them. Only mutations.ts writes here. */
     eventDescriptions: defineTable({
       eventId: v.id("events"),
       orgId,
-      /** lu.ma's Markdown, from outside: for a renderer that takes no HTML. */
+      /** Untrusted Markdown: use a renderer that ignores HTML. */
       text: v.string(),
     })
       .index("by_event", ["eventId"])
       .index("by_org", ["orgId"]),
 
-    /** When each organization is synced, and which of its syncs may write. One document each; only queue/ writes here. */
+    /** When each organization is due, and which of its syncs may write: one document each. Written through queue/syncs.ts. */
     eventSyncs: defineTable({
       orgId,
       /** The id of the sync that may write; absent: none. */
@@ -57,19 +57,19 @@ export function lumaTables<OrgId extends GenericId<string>>(orgId: VId<OrgId>) {
       /** When the last sync began. */
       startedAt: v.optional(v.number()),
       /**
-       * When the queue should sync it; absent: not before something makes it due. While a sync is running, this is its
-       * lease: when the organization is due again if the sync never reports back.
+       * When the queue should sync it; absent until something makes it due. While a sync is running, this is its lease: when
+       * the organization is due again if the sync never reports back.
        */
       dueAt: v.optional(v.number()),
       /** Somebody is waiting for it. */
       isUrgent: v.optional(v.literal(true)),
-      /** When it is due again, because something made it due while a sync was running. */
+      /** When it is due next, because something made it due while a sync was running. */
       dueAgainAt: v.optional(v.number()),
-      /** Since when it has been due without a success. Retries are counted from here. */
+      /** Since when it has been due without a successful sync. Retries count from here. */
       failingSince: v.optional(v.number()),
-      /** Whose key it is, as of the last successful sync; absent: not known. */
+      /** The calendar that the key belongs to, as of the last successful sync; absent if it isn't known. */
       calendar: v.optional(calendar),
-      /** When lu.ma's last good webhook call came, to within a minute. */
+      /** When lu.ma's last valid webhook call came, to within a minute. */
       webhookCalledAt: v.optional(v.number()),
     })
       .index("by_org", ["orgId"])
@@ -81,7 +81,7 @@ export function lumaTables<OrgId extends GenericId<string>>(orgId: VId<OrgId>) {
       current: v.optional(v.object({ orgId, takenAt: v.number() })),
       /** The one scheduled call of the worker. */
       next: v.optional(v.object({ at: v.number(), id: v.id("_scheduled_functions") })),
-      /** The queue begins no sync before. */
+      /** The queue begins no sync before this time. */
       pausedUntil: v.optional(v.number()),
       /** Whether the last organization that it took was urgent: urgent ones and others take turns. */
       wasUrgent: v.optional(v.boolean()),
@@ -98,8 +98,8 @@ export function lumaTables<OrgId extends GenericId<string>>(orgId: VId<OrgId>) {
 }
 
 /**
- * The table `events`, with fields of the app's own, to put after the spread of `lumaTables`. They must be optional,
- * because a sync inserts events without them; it never changes them.
+ * The table `events` with additional fields of the app's own. Put it after the spread of `lumaTables`. The fields must be
+ * optional, because a sync inserts events without them. It never changes them.
  */
 export function lumaEvents<OrgId extends GenericId<string>, Own extends PropertyValidators>(
   orgId: VId<OrgId>,
@@ -120,7 +120,7 @@ type WithFields<Table, Own extends PropertyValidators> =
       >
     : never;
 
-/** An event of two calendars has a document for each organization. Only mutations.ts writes here. */
+/** An event on two calendars has one document per organization. Only mutations.ts writes here. */
 function eventsTable<OrgId extends GenericId<string>>(orgId: VId<OrgId>, ownFields: object = {}) {
   return (
     defineTable({
@@ -130,9 +130,9 @@ function eventsTable<OrgId extends GenericId<string>>(orgId: VId<OrgId>, ownFiel
       title: v.string(),
       startAt: v.number(),
       endAt: v.optional(v.number()),
-      /** The end, or the start where lu.ma gives no end. */
+      /** The end, or the start if there is no end. */
       overAt: v.number(),
-      /** It takes longer than 24 hours. */
+      /** Whether it lasts more than 24 hours. */
       isLong: v.boolean(),
       /** An IANA name, for display. */
       timezone: v.string(),
@@ -142,18 +142,18 @@ function eventsTable<OrgId extends GenericId<string>>(orgId: VId<OrgId>, ownFiel
       isVirtual: v.boolean(),
       /** Only `listed` events reach a public query. */
       status: v.union(v.literal("listed"), v.literal("unlisted"), v.literal("removed")),
-      /** Whether lu.ma was asked for the description, whatever it answered. */
+      /** Whether the description was requested from lu.ma, whatever it answered. */
       isDescribed: v.boolean(),
       /** When this document was last written. */
       syncedAt: v.number(),
     })
       .index("by_luma_id", ["lumaEventId", "orgId"])
       .index("by_org", ["orgId"])
-      // The module itself doesn't need this one; it is there for an app's own queries.
+      // Not used by the module: it's there for an app's own queries.
       .index("by_org_start", ["orgId", "startAt"])
-      // For a sync, which compares what is stored with lu.ma's list.
+      // For a sync, which compares the stored events with lu.ma's list.
       .index("by_org_over", ["orgId", "overAt"])
-      // For the public queries, which never read what they may not show.
+      // For the public queries, which never read events that they must not show.
       .index("by_org_status_start", ["orgId", "status", "startAt"])
       .index("by_status_start", ["status", "startAt"])
       .index("by_org_status_long_over", ["orgId", "status", "isLong", "overAt"])

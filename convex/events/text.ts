@@ -1,33 +1,33 @@
-/** Makes text that comes from outside fit to be stored, logged, quoted and linked to. */
+/** Makes text from outside safe to store, log, quote and link to. */
 
-/** A longer URL counts as none: it would be an event's largest field, and few browsers take it. */
+/** Longer URLs are dropped: real ones are far shorter, and one would be the largest field of an event. */
 const MAX_URL_UNITS = 2_000;
 
 /**
- * Well-formed and at most `maxUnits` UTF-16 units long, the ellipsis of a cut text included. Convex refuses a string
+ * Well-formed text of at most `maxUnits` UTF-16 units, including the ellipsis of a text that was cut. Convex rejects a string
  * with half of a surrogate pair, and with it the whole mutation.
  */
 export function boundText(text: string, maxUnits: number): string {
   if (text.length <= maxUnits) return toWellFormed(text);
   const cut = text.slice(0, maxUnits - 1).replace(/[\uD800-\uDBFF]$/, "");
-  // Joined anew, because a slice keeps the whole text in memory.
+  // Rebuilt, because a slice keeps the whole text in memory.
   return `${Array.from(toWellFormed(cut)).join("")}…`;
 }
 
-/** One line, for a message or a log: a terminal would obey control characters. */
+/** One line without control characters, which a terminal would obey. */
 export function toOneLine(text: string, maxUnits: number): string {
   return boundText(text.replace(/[\s\p{Cc}]+/gu, " ").trim(), maxUnits);
 }
 
 const MAX_QUOTE_UNITS = 200;
 
-/** The beginning of something that came from outside, fit for a message: on one line and without the key. */
+/** The beginning of a text from outside, for a message: on one line and without the key. */
 export function quote(text: string, apiKey: string): string {
   return toOneLine(withoutKey(text, apiKey), MAX_QUOTE_UNITS);
 }
 
-/** A server may well repeat the key in its answer, and a runtime in its error. */
-export function withoutKey(text: string, apiKey: string): string {
+/** A server may repeat the key in its answer, and a runtime in its errors. */
+function withoutKey(text: string, apiKey: string): string {
   const spellings = [apiKey, encodeURIComponent(apiKey), JSON.stringify(apiKey).slice(1, -1)];
   return spellings.reduce((rest, spelling) => rest.split(spelling).join("[API key]"), text);
 }
@@ -35,7 +35,7 @@ export function withoutKey(text: string, apiKey: string): string {
 /** An http(s) URL as the URL parser writes it, which is ASCII; `undefined` for anything else. */
 export function toHttpUrl(text = ""): string | undefined {
   const trimmed = text.trim();
-  // The parser also takes what nobody would call a URL: "https:lu.ma".
+  // The parser also accepts things like "https:lu.ma".
   const url = /^https?:\/\//i.test(trimmed) ? parseUrl(trimmed)?.href : undefined;
   return url !== undefined && url.length <= MAX_URL_UNITS ? url : undefined;
 }
@@ -54,7 +54,7 @@ export function toWellFormed(text: string): string {
 }
 
 const MAX_LISTED = 20;
-/** Below the 4 KiB at which Convex cuts a line, for texts that are mostly ASCII, as reasons are. */
+/** Convex cuts a line at 4 KiB; this leaves room for some characters of more than one byte. */
 const MAX_LINE_UNITS = 3_500;
 const MAX_ITEM_UNITS = 150;
 
@@ -63,7 +63,7 @@ export function toLogLine(...parts: string[]): string {
   return toOneLine(parts.join(" "), MAX_LINE_UNITS);
 }
 
-/** The first 20 of a list, and how many more there are; nothing for an empty one. */
+/** The first 20 items, and how many more there are. Empty for an empty list. */
 export function listSome(title: string, items: string[]): string {
   if (items.length === 0) return "";
   const some = items.slice(0, MAX_LISTED).map(toLogItem);

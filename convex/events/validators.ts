@@ -1,10 +1,10 @@
-/** Shapes of a mirrored event, derived from the schema. A field that the app adds to the table is in none of them. */
+/** Shapes of a mirrored event, derived from the schema. They never include fields that the app adds to the table. */
 import { v, type Infer } from "convex/values";
 import schema from "../schema";
 
 const storedEvent = schema.tables["events"].validator;
 
-/** What a sync mirrors of an entry, except the status: lu.ma alone does not decide that. */
+/** What a sync takes from lu.ma. The status is not included: it can also be `removed`, which no list says. */
 const mirrored = storedEvent.pick(
   "lumaEventId",
   "title",
@@ -22,28 +22,28 @@ export const mirroredEvent = mirrored.extend({
 });
 export type MirroredEvent = Infer<typeof mirroredEvent>;
 
-/** `inserted + updated + unchanged` is the number of events that are done with. */
+/** These add up to the number of events that were processed. */
 export const upsertCounts = v.object({
   inserted: v.number(),
   updated: v.number(),
   unchanged: v.number(),
 });
 
-/** A stored event as a sync compares it. */
+/** The fields of a stored event that a sync compares. */
 export const comparedEvent = mirrored.extend({
   ...storedEvent.pick("overAt", "status", "isDescribed").fields,
   _id: v.id("events"),
 });
 export type ComparedEvent = Infer<typeof comparedEvent>;
 
-/** Empty: lu.ma has none. Absent: it couldn't be fetched, and the stored one stays. */
+/** Empty: the event has none. Absent: lu.ma didn't say, so the stored one stays. */
 export const eventDescription = v.object({
   lumaEventId: v.string(),
   description: v.optional(v.string()),
 });
 export type EventDescription = Infer<typeof eventDescription>;
 
-/** The fields that a shape names, absent ones among them, and no others: an app may have fields of its own. */
+/** All fields that a shape names, including absent ones (as `undefined`), and none of the app's own. */
 export function pick<Type>(
   shape: { type: Type; fields: Record<string, unknown> },
   document: object,

@@ -1,6 +1,6 @@
 /**
- * Takes lu.ma's webhook calls. A call says only that something has changed: the sync asks lu.ma itself. Whatever is wrong
- * with a call, the answer is the same, so that nobody can find out which organizations exist or listen.
+ * Receives lu.ma's webhook calls. A call only triggers a sync, which asks lu.ma what has changed. Whatever is wrong with a
+ * call, the answer is the same, so nobody can find out which organizations exist or have a webhook.
  */
 import { milliseconds } from "date-fns";
 import { v } from "convex/values";
@@ -16,16 +16,16 @@ import { requestSyncAt } from "./settings";
 
 const MAX_HEADER = 1_000;
 const MAX_BODY_BYTES = 1024 * 1024;
-/** A call that is older or ahead is refused, so that nobody can send it again later. */
+/** Calls that are older, or further ahead, are refused, so that a recorded call can't be replayed later. */
 const MAX_AGE_MS = milliseconds({ minutes: 5 });
-/** lu.ma's list may lag behind its calls, and a burst of edits should be one sync. */
+/** lu.ma's list may lag behind its calls, and a burst of edits should cause just one sync. */
 const SYNC_DELAY_MS = milliseconds({ seconds: 20 });
-/** The status says to within this when the last good call came; more calls in it write nothing. */
+/** How often `webhookCalledAt` is written at most. */
 const CALL_PRECISION_MS = milliseconds({ minutes: 1 });
-/** The types of calls that concern events; the others are about guests, tickets and subscribers. */
+/** Only calls of these types are about events; others are about guests, tickets and subscribers. */
 const EVENT_TYPES = ["event.created", "event.updated", "event.canceled", "calendar.event.added"];
 
-/** Mounted at `POST /luma/<orgId>` by http.ts. Answers 200 to a good call, and 401 to any other. */
+/** Mounted at `POST /luma/<orgId>` by http.ts. Answers a valid call with 200, and any other with 401. */
 export const lumaWebhook = httpAction(async (ctx, request) => {
   const refused = () => new Response("Unauthorized", { status: 401 });
   const signature = parseSignature(request.headers.get("webhook-signature") ?? "");
@@ -35,7 +35,7 @@ export const lumaWebhook = httpAction(async (ctx, request) => {
   const body = await request.arrayBuffer();
   if (found === null || body.byteLength > MAX_BODY_BYTES) return refused();
   if (!(await isSigned(body, signature, found.secret))) {
-    console.warn(`lu.ma webhook: a call for organization ${found.orgId} has a wrong signature.`);
+    console.warn(`lu.ma webhook: a call for organization ${found.orgId} had an invalid signature.`);
     return refused();
   }
   const call = { orgId: found.orgId, concernsEvents: EVENT_TYPES.includes(readType(body)) };
@@ -43,10 +43,10 @@ export const lumaWebhook = httpAction(async (ctx, request) => {
   return isAccepted ? new Response(null, { status: 200 }) : refused();
 });
 
-/** Seconds since 1970, and in hexadecimal. */
+/** `time` is in seconds since 1970, and `signatures` are hexadecimal. */
 type Signature = { time: string; signatures: string[] };
 
-/** `t=<unix seconds>,v1=<hex>`, perhaps with several `v1`, of which one must match. */
+/** Parses `t=<unix seconds>,v1=<hex>`. There may be several `v1`, of which one must match. */
 function parseSignature(header: string): Signature | undefined {
   if (header.length > MAX_HEADER) return undefined;
   const parts = header.split(",").map((part) => part.trim());
@@ -57,7 +57,7 @@ function parseSignature(header: string): Signature | undefined {
   return { time, signatures };
 }
 
-/** HMAC-SHA256 of `<t>.<raw body>`; the key is the secret as lu.ma shows it, `whsec_` included. */
+/** Checks the HMAC-SHA256 of `<t>.<raw body>`. The key is the secret as lu.ma shows it, including `whsec_`. */
 async function isSigned(body: ArrayBuffer, { time, signatures }: Signature, secret: string) {
   const encoder = new TextEncoder();
   const [rawKey, begin] = [encoder.encode(secret), encoder.encode(`${time}.`)] as const;
@@ -75,7 +75,7 @@ async function isSigned(body: ArrayBuffer, { time, signatures }: Signature, secr
 
 const callBody = z.object({ type: z.string() });
 
-/** Empty for a body that says no type. */
+/** The call's type; empty if the body has none. */
 function readType(body: ArrayBuffer): string {
   try {
     return callBody.parse(JSON.parse(new TextDecoder().decode(body))).type;
@@ -84,7 +84,7 @@ function readType(body: ArrayBuffer): string {
   }
 }
 
-/** The organization with this id and the secret of its webhook; `null` if there is none. It may have no key. */
+/** An organization's id and its webhook secret; `null` if either doesn't exist or can't be used. Doesn't check for a key. */
 export const getSecret = internalQuery({
   args: { id: v.string() },
   returns: v.union(v.object({ orgId, secret: v.string() }), v.null()),
@@ -95,13 +95,17 @@ export const getSecret = internalQuery({
   },
 });
 
-/** Notes a good call, and has the organization synced. Returns whether it is connected. */
+/**
+ * Records a valid call and, if it is about events, requests a sync.
+ *
+ * @returns whether the organization is still connected.
+ */
 export const acceptCall = internalMutation({
   args: { orgId, concernsEvents: v.boolean() },
   returns: v.boolean(),
   handler: async (ctx, { orgId, concernsEvents }) => {
     const org = await getOrg(ctx, orgId);
-    // It may have been disconnected since the secret was read.
+    // The organization may have been disconnected since its secret was read.
     const secret = org && hasLumaKey(org) && (await getWebhookSecret(ctx, orgId));
     if (!secret) return false;
     const now = Date.now();
@@ -109,7 +113,7 @@ export const acceptCall = internalMutation({
     if (now >= (sync?.webhookCalledAt ?? 0) + CALL_PRECISION_MS) {
       await writeSync(ctx, orgId, sync, { webhookCalledAt: now });
     }
-    // Nobody is waiting, so it is not urgent.
+    // Not urgent: nobody is waiting for it.
     if (concernsEvents) await requestSyncAt(ctx, orgId, now + SYNC_DELAY_MS);
     return true;
   },

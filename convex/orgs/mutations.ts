@@ -1,4 +1,4 @@
-/** Connects an organization to its lu.ma calendar, for the deployment's administrators. */
+/** For the deployment's administrators. */
 import { v } from "convex/values";
 import { internalMutation } from "../_generated/server";
 import { lumaConfig } from "../events/luma/config";
@@ -6,9 +6,9 @@ import { orgId } from "../events/organizations";
 import { applyConfig } from "../events/settings";
 
 /**
- * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. Omitted fields are unchanged;
- * `null` clears a field. Mirrored events stay when the key goes. Unlike `configureLuma`, it takes `env:LUMA_API_KEY…` and
- * `env:LUMA_WEBHOOK_SECRET…` for environment variables of the deployment.
+ * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. Omitted fields are unchanged, and
+ * `null` clears a field. Clearing the key keeps the mirrored events. Unlike `configureLuma`, this accepts
+ * `env:LUMA_API_KEY…` and `env:LUMA_WEBHOOK_SECRET…`, which name environment variables of the deployment.
  *
  * @throws ConvexError as `configureLuma` does.
  */

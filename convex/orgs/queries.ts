@@ -8,18 +8,18 @@ import { pick } from "../events/validators";
 
 const STATUS_PAGE_ORGS = 100;
 
-/** The organization with all its fields, or `null`. A key that was written into it by hand is shown as `stored`. */
+/** An organization with all its fields, or `null`. A key that was written into it by hand is shown as `stored`. */
 export const getById = internalQuery({
   args: { orgId },
   returns: v.union(orgDocument, v.null()),
   handler: async (ctx, { orgId }) => {
     const org = await getOrg(ctx, orgId);
-    // An app that turns schema validation off may have other fields, which `returns` would refuse.
+    // If the app has turned schema validation off, there may be other fields, which `returns` would reject.
     return org && { ...pick(orgDocument, org), lumaApiKey: toShownField(org) };
   },
 });
 
-/** A page of the organizations that have a key (100 unless `numItems` says otherwise), and how their syncs stand. */
+/** The sync status of the organizations that have a key, in pages of 100 or `numItems`. */
 export const getSyncStatus = internalQuery({
   args: { cursor: v.optional(v.union(v.string(), v.null())), numItems: v.optional(v.number()) },
   returns: v.object({

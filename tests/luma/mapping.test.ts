@@ -79,7 +79,7 @@ test.for([
   1_788_631_200_000,
   null,
 ])("An event cannot start at %j", (start_at) => {
-  const expected = { id: "evt-1", reason: "start_at: no possible time" };
+  const expected = { id: "evt-1", reason: "start_at: missing or invalid time" };
   expect(readEntry({ ...aWireEvent(), start_at })).toMatchObject(expected);
 });
 

@@ -1,11 +1,11 @@
-/** Where lu.ma's API is: the list of events and, beside it, one event and the key's calendar. */
+/** The URLs of lu.ma's API: the list of events, a single event, and the key's calendar. */
 import { LIST_VARIABLE, SyncError } from "../failure";
 import { getVariable } from "../runtime";
 import { parseUrl } from "../text";
 
 /**
- * The only list in lu.ma's documentation, then the one that this module was planned for: the documentation says that
- * older addresses "remain available for backward compatibility", but not for how long.
+ * First the documented list, then an older one: the documentation says that older URLs "remain available for backward
+ * compatibility", but not for how long.
  */
 const LISTS = [
   "https://public-api.luma.com/v1/calendars/events/list",
@@ -13,8 +13,8 @@ const LISTS = [
 ];
 
 /**
- * The two generations of the API: the ends of their paths, and the parameter that names an event. The older one has no
- * known path for the key's calendar, and never says who may see an event's address.
+ * The two generations of the API: how their paths end, and the parameter that names an event. The older one has no known path
+ * for the key's calendar, and doesn't say who may see where an event takes place.
  */
 const CURRENT = { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id" };
 const OLDER = { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id" };
@@ -24,12 +24,12 @@ export type LumaAddress = {
   list: URL;
   event: URL;
   idParameter: string;
-  /** The key's calendar. */
+  /** The key's calendar; `null` in the older API. */
   calendar: URL | null;
   isOlder: boolean;
 };
 
-/** In the order in which to ask them; only the variable's if it is set, for tests, demos and proxies. */
+/** In the order to try them. If the variable is set, only that: for tests, demos and proxies. */
 export function getAddresses(): LumaAddress[] {
   const setting = getVariable(LIST_VARIABLE);
   if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);
@@ -37,14 +37,14 @@ export function getAddresses(): LumaAddress[] {
   if (address !== undefined) return [address];
   throw new SyncError(
     `the environment variable ${LIST_VARIABLE} is not an http(s) URL (without a user name) whose path ends in ` +
-      `${CURRENT.list} or ${OLDER.list}. Correct it on this deployment, or remove it to ask lu.ma itself`,
+      `${CURRENT.list} or ${OLDER.list}. Correct it on this deployment, or remove it to use lu.ma itself`,
     "misconfigured",
   );
 }
 
 function toAddress(text: string): LumaAddress | undefined {
   const list = parseUrl(text);
-  // fetch refuses a URL with a user's name or password.
+  // fetch refuses URLs with a user name or password.
   if (!list || list.username || list.password) return undefined;
   if (!["http:", "https:"].includes(list.protocol)) return undefined;
   const generation = [CURRENT, OLDER].find((one) => list.pathname.endsWith(one.list));

@@ -1,6 +1,6 @@
 /**
- * One attempt to get an answer from lu.ma, and what came of it: the only file that calls fetch. Knows HTTP; not whether
- * to ask again, nor what an answer contains.
+ * One HTTP request to lu.ma and its outcome: the only file that calls fetch. Retries and the meaning of an answer are handled
+ * elsewhere.
  */
 import * as z from "zod/v4";
 import type { Cause } from "../failure";
@@ -18,7 +18,7 @@ export type Attempt = {
 
 export type Outcome = { json: unknown } | FailedAttempt;
 
-/** `what` says which host did what, `said` quotes what it wrote; neither holds the key. */
+/** `what` says which host did what, and `said` quotes its answer. Neither contains the key. */
 export type FailedAttempt = {
   cause: Cause;
   what: string;
@@ -30,7 +30,7 @@ export type FailedAttempt = {
 export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt): Promise<Outcome> {
   const timeoutMs = Math.min(answerTimeoutMs, deadline - Date.now());
   const controller = new AbortController();
-  // Aborts once, and only here: a second abort ends the whole function in Convex's runtime.
+  // Abort only here, and once: in Convex's runtime, a second abort kills the whole function.
   const timer = setTimeout(() => controller.abort(), timeoutMs);
   let response: Response | undefined;
   try {
@@ -41,7 +41,7 @@ export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt):
     });
     return toOutcome(response, await response.text(), url, key);
   } catch (error) {
-    // Without its body, an answer still says by its status what to do; a 200 does not.
+    // If the body was lost, the status of an error is still worth something; a 200 isn't.
     if (response !== undefined && !response.ok) return toOutcome(response, "", url, key);
     if (controller.signal.aborted) {
       return failed(`${url.host} gave no answer within ${Math.round(timeoutMs / 1_000)} s`);
@@ -49,7 +49,7 @@ export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt):
     if (response !== undefined) {
       return failed(`${url.host} lost the connection in the middle of an answer`);
     }
-    const said = `: ${quote(withoutQuery(describeError(error)), key.apiKey)}`;
+    const said = `: ${quote(redactUrls(describeError(error)), key.apiKey)}`;
     return failed(`no connection to ${url.host}`, said);
   } finally {
     clearTimeout(timer);
@@ -103,7 +103,7 @@ function describeError(error: unknown): string {
   return typeof cause?.code === "string" ? `${error.message} (${cause.code})` : error.message;
 }
 
-/** A runtime's own message may name the URL, and a proxy's URL may hold a login. */
-function withoutQuery(message: string): string {
+/** A runtime's message may contain the URL, with its query, and a proxy's URL may contain a login. */
+function redactUrls(message: string): string {
   return message.replace(/\/\/[^/@\s]*@/g, "//").replace(/\?[^\s)"']*/g, "");
 }

@@ -1,4 +1,4 @@
-/** Checks what somebody gives to connect a calendar with. Pure. */
+/** Validates the settings that connect a calendar. */
 import { ConvexError, v, type Infer } from "convex/values";
 import { toHttpUrl } from "../text";
 import { API_KEY, parseSecret, STORED, WEBHOOK_SECRET } from "./key";
@@ -18,11 +18,11 @@ export type LumaConfig = Infer<typeof lumaConfig>;
 const ON_LUMA = /^https:\/\/(lu\.ma|luma\.com)\//;
 
 /**
- * The configuration as it is to be stored.
+ * The validated configuration, ready to be stored.
  *
  * @param orgName for errors.
  * @param mayUseVariables whether the caller may name the deployment's environment variables.
- * @throws ConvexError with a sentence that says what is wrong; it never holds a key or a secret.
+ * @throws ConvexError with a sentence that says what is wrong, and never contains a key or a secret.
  */
 export function checkConfig(
   { lumaCalendarUrl, lumaApiKey, lumaWebhookSecret }: LumaConfig,
@@ -43,7 +43,7 @@ export function checkConfig(
     throw refuse(`"${STORED}" is no key: leave the field out to keep the one that is stored`);
   };
   const checkUrl = (input: string): string => {
-    // The parser would take spaces and line breaks out; here, they are a slip.
+    // The parser would encode spaces and drop line breaks. Here, they're a paste error.
     const url = /\s/.test(input.trim()) ? undefined : toHttpUrl(input);
     if (url !== undefined && ON_LUMA.test(url)) return url;
     throw refuse(

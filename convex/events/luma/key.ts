@@ -1,5 +1,5 @@
 /**
- * What an organization's `lumaApiKey` means, and what can be a key or a webhook's secret: the text itself, or `env:NAME`
+ * What an organization's `lumaApiKey` means, and what is valid as an API key or webhook secret: the text itself, or `env:NAME`
  * for an environment variable of the deployment.
  */
 import { SyncError } from "../failure";
@@ -12,8 +12,8 @@ const ENV_PREFIX = "env:";
 const MAX_NAME = 40;
 
 /**
- * What a secret is called, and how the names of its variables start. No other variables: an organization's field must not
- * be a way to send any other secret to lu.ma.
+ * A kind of secret, and the prefix of its environment variables. Without the prefix, anyone who can edit an organization could
+ * have any of the deployment's secrets sent to lu.ma.
  */
 type Kind = { name: string; variables: string };
 export const API_KEY: Kind = { name: "the lu.ma API key", variables: "LUMA_API_KEY" };
@@ -24,20 +24,20 @@ export const WEBHOOK_SECRET: Kind = {
 
 type KeyField = { lumaApiKey?: string };
 
-/** A key that can be sent, and for errors, where it comes from and how to replace it. */
+/** A key that can be sent. For errors, `source` says where it comes from, and `howToSet` how to replace it. */
 export type LumaKey = { apiKey: string; source: string; howToSet: string };
 
 export function hasLumaKey({ lumaApiKey = "" }: KeyField): boolean {
   return lumaApiKey.trim() !== "";
 }
 
-/** Whether the field holds neither `stored` nor `env:NAME`, but what should be in `lumaSecrets`. */
+/** Whether the field contains a key, which belongs in `lumaSecrets`, rather than `stored` or `env:NAME`. */
 export function hasKeyInField({ lumaApiKey = "" }: KeyField): boolean {
   const field = lumaApiKey.trim();
   return field !== "" && field !== STORED && !("variable" in parseSecret(field, API_KEY));
 }
 
-/** What `lumaApiKey` may be shown as. */
+/** The field `lumaApiKey`, with a key in it shown as `stored`. */
 export function toShownField(org: KeyField): string | undefined {
   return hasKeyInField(org) ? STORED : org.lumaApiKey;
 }
@@ -50,10 +50,10 @@ export function describeLumaKey(org: KeyField): string {
 }
 
 /**
- * The key to send. Every sync reads the environment variable, so a new value counts from the next one on.
+ * The key to send. Every sync reads the environment variable, so a new value is used by the next one.
  *
  * @param stored the key in `lumaSecrets`.
- * @throws SyncError when there is no key that can be sent.
+ * @throws SyncError if there is no key that can be sent.
  */
 export function resolveLumaKey({ lumaApiKey = "" }: KeyField, stored: string | null): LumaKey {
   const key = lumaApiKey.trim() === STORED ? stored : lumaApiKey;
@@ -74,11 +74,11 @@ function readKey(name: string): LumaKey {
   return {
     apiKey: value.text,
     source: `The key in the environment variable ${name}`,
-    howToSet: `run ${setIt}. Then press "sync now" or run events/sync:syncOrgEvents; otherwise, the next morning's run takes it`,
+    howToSet: `run ${setIt}. Then press "sync now" or run events/sync:syncOrgEvents; otherwise, the next morning's run uses it`,
   };
 }
 
-/** The value of an environment variable, or why it is no secret. */
+/** The secret in an environment variable, or what is wrong with it. */
 export function readVariable(name: string): { text: string } | { problem: string } {
   const text = getVariable(name);
   if (text === undefined) {
@@ -89,7 +89,7 @@ export function readVariable(name: string): { text: string } | { problem: string
     : { problem: `the environment variable ${name} ${NOT_SENDABLE}` };
 }
 
-/** What somebody gave as a secret, or what is wrong with it. */
+/** Parses a secret as somebody entered it, or says what is wrong with it. */
 export function parseSecret(
   input: string,
   { name, variables }: Kind,
@@ -115,9 +115,9 @@ export function parseSecret(
 }
 
 const NOT_SENDABLE =
-  "is longer than 200 characters, or contains spaces or other characters that don't belong in one";
+  "is longer than 200 characters, or contains spaces or other characters that a secret can't have";
 
-/** What can't be in a request's header can't be a key. The runtime's own error would quote it. */
+/** Whether it fits in a request's header. If it doesn't, the runtime's own error would quote it. */
 function canBeSent(key: string): boolean {
   return /^[\x21-\x7e]{1,200}$/.test(key);
 }

@@ -1,9 +1,9 @@
-/** Turns an event of lu.ma's into the fields that are stored. Pure: no network, no database. */
+/** Turns a lu.ma event into the fields that are stored. */
 import { boundText, toHttpUrl } from "../text";
 import type { MirroredEvent } from "../validators";
 import type { Audience, LumaEvent } from "./wire";
 
-// Convex refuses a document over 1 MiB, and with it the calendar's whole sync, every day.
+// One document over Convex's limit of 1 MiB would fail the calendar's sync every day.
 const MAX_TITLE_UNITS = 500;
 const MAX_LOCATION_UNITS = 1_000;
 const MAX_DESCRIPTION_UNITS = 20_000;
@@ -24,14 +24,14 @@ export function toMirroredEvent(event: LumaEvent, audiences: Audience[]): Mirror
   };
 }
 
-/** lu.ma's Markdown or, without any, the plain text, which leaves out the links' addresses; empty if there is neither. */
+/** lu.ma's Markdown or else its plain text, which has no links. Empty if there is neither. */
 export function toDescription({ description, description_md }: LumaEvent): string | undefined {
   if (description === undefined && description_md === undefined) return undefined;
   const text = [description_md, description].find((one) => one?.trim()) ?? "";
   return boundText(text, MAX_DESCRIPTION_UNITS);
 }
 
-// lu.ma's words for places online; `unknown` is some meeting link. The others: `offline`, and `missing` for no place.
+// lu.ma's location types for online events; `unknown` is a link of an unknown kind. The others are `offline` and `missing`.
 const ONLINE: unknown[] = ["discord", "meet", "twitch", "twitter", "youtube", "zoom", "unknown"];
 
 function isVirtual(event: LumaEvent): boolean {
@@ -39,14 +39,14 @@ function isVirtual(event: LumaEvent): boolean {
   return hasLink || ONLINE.includes(event.location_type);
 }
 
-/** Only such events become `listed`. */
+/** Only events that are known to be public become `listed`. */
 export function isKnownToBePublic(audiences: Audience[]): boolean {
   return (
     audiences.some(({ visibility }) => visibility === "public") && !isSaidToBeHidden(audiences)
   );
 }
 
-/** Not public, not lu.ma's own, not managed by the calendar, or not approved. What is not said hides nothing. */
+/** Not public, not lu.ma's own, not managed by the calendar, or not approved. An absent field hides nothing. */
 export function isSaidToBeHidden(audiences: Audience[]): boolean {
   return !audiences.every(
     ({ visibility, platform, access, status }) =>
@@ -62,8 +62,8 @@ function isAbsentOr(word: string, said: unknown): boolean {
 }
 
 /**
- * lu.ma's API also gives the full addresses of events that show them to guests only; its older generation never says
- * which those are.
+ * lu.ma's API returns the full address even if only guests may see it, and the older API doesn't say who may. So this is just
+ * the city, unless the location is known to be public.
  */
 function toLocation(event: LumaEvent): string | undefined {
   const place = event.geo_address_json;
@@ -73,25 +73,21 @@ function toLocation(event: LumaEvent): string | undefined {
   return location && boundText(location, MAX_LOCATION_UNITS);
 }
 
-/** lu.ma gives a URL or, in older answers, only the last part of one. */
+/** lu.ma returns a whole URL or, in older answers, only its last part. */
 function toEventUrl({ id, url }: LumaEvent): string {
   const whole = url !== undefined && /^[\w-]+$/.test(url) ? `https://lu.ma/${url}` : url;
   return toHttpUrl(whole) ?? `https://lu.ma/event/${encodeURIComponent(id)}`;
 }
 
-// Asking Intl costs more than the rest of the mapping, and a calendar has a handful of time zones.
+// Cached, because Intl is slower than the rest of the mapping, and a calendar has only a few time zones.
 const MAX_TIMEZONE_UNITS = 100;
 const knownTimezones = new Map<string, boolean>();
 
 function toTimezone(name: string | undefined): string {
-  // Newer engines take offsets such as "+02:00" for time zones; they are no IANA names.
+  // Newer engines accept offsets such as "+02:00", which aren't IANA names.
   if (name === undefined || name.length > MAX_TIMEZONE_UNITS || /^[+-]/.test(name)) return "UTC";
-  let isKnown = knownTimezones.get(name);
-  if (isKnown === undefined) {
-    isKnown = isTimezone(name);
-    knownTimezones.set(name, isKnown);
-  }
-  return isKnown ? name : "UTC";
+  if (!knownTimezones.has(name)) knownTimezones.set(name, isTimezone(name));
+  return knownTimezones.get(name) ? name : "UTC";
 }
 
 function isTimezone(name: string): boolean {

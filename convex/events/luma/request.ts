@@ -1,42 +1,42 @@
-/** Makes one request to lu.ma: asks again for as long as that may help, then gives up with a reason. */
+/** A request to lu.ma with its retries. */
 import { milliseconds } from "date-fns";
 import { SyncError } from "../failure";
 import { sleep } from "../runtime";
 import { attempt, type Attempt, type FailedAttempt } from "./attempt";
 
-/** How often to ask, and how long to wait for an answer. */
+/** How often to try, and how long to wait for an answer. */
 export type Patience = {
-  /** The wait before each further attempt; after a 429, lu.ma says how long. */
+  /** The wait before each retry. After a 429, lu.ma says how long to wait. */
   retryWaitsMs: number[];
   answerTimeoutMs: number;
 };
 
-/** For what a sync cannot do without: gives up at the fourth 429, or the fourth other failure. */
+/** For requests that a sync depends on: up to three retries after a 429, and three after other transient failures. */
 export const PATIENT: Patience = {
   retryWaitsMs: [1_000, 2_000, 4_000],
   answerTimeoutMs: milliseconds({ seconds: 30 }),
 };
-/** For what can wait until the next sync: in an outage, it costs no more than this. */
+/** For requests that can wait until the next sync. */
 export const ONCE: Patience = {
   retryWaitsMs: [],
   answerTimeoutMs: milliseconds({ seconds: 10 }),
 };
 
-/** lu.ma blocks a key for one minute after 200 requests in one (its documentation, "Rate limits"). */
+/** lu.ma blocks a key for a minute after 200 requests in a minute (lu.ma's documentation, "Rate limits"). */
 const RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 60 });
 const MIN_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 1 });
 const MAX_RATE_LIMIT_WAIT_MS = milliseconds({ seconds: 120 });
 
 export type LumaRequest = Omit<Attempt, "answerTimeoutMs"> & {
-  /** What is asked for, for messages: "page 3". */
+  /** What the request is for, for messages: "page 3". */
   label: string;
   patience: Patience;
 };
 
 /**
- * The JSON that lu.ma answers with a 2xx status. Logs each wait before it asks again.
+ * The JSON of a 2xx answer. Logs each wait before a retry.
  *
- * @throws SyncError when lu.ma refuses, does not recover, or is too slow.
+ * @throws SyncError if lu.ma refuses the request, doesn't recover, or is too slow.
  */
 export async function requestJson(request: LumaRequest): Promise<unknown> {
   const { label, deadline, patience } = request;
@@ -54,12 +54,12 @@ export async function requestJson(request: LumaRequest): Promise<unknown> {
       throw new SyncError(`${what} for ${label} (${times})${said}`, cause);
     }
     if (Date.now() + waitMs >= deadline) throw tooSlow(what);
-    console.log(`lu.ma: ${what} for ${label}; asking again in ${Math.ceil(waitMs / 1_000)} s.`);
+    console.log(`lu.ma: ${what} for ${label}; retrying in ${Math.ceil(waitMs / 1_000)} s.`);
     await sleep(waitMs);
   }
 }
 
-/** How long to wait before asking again; `undefined` if that is of no use. */
+/** How long to wait before a retry; `undefined` if there is no use in one. */
 function toWait(
   { cause, retryAfter }: FailedAttempt,
   { rateLimited, failed }: { rateLimited: number; failed: number },
@@ -67,7 +67,7 @@ function toWait(
 ): number | undefined {
   if (cause === "rateLimited") {
     if (rateLimited > retryWaitsMs.length) return undefined;
-    // A second 429 shows that `Retry-After` is wrong: 0 and dates in the past have been seen.
+    // If there is a second 429, `Retry-After` was wrong: it may be 0, or a date in the past.
     return Math.max(toRateLimitWait(retryAfter), rateLimited > 1 ? RATE_LIMIT_WAIT_MS : 0);
   }
   return cause === "unavailable" ? retryWaitsMs[failed - 1] : undefined;
@@ -82,20 +82,20 @@ function toRateLimitWait(retryAfter: string | null): number {
 
 function toMilliseconds(retryAfter: string): number {
   if (/^\d+(\.\d+)?$/.test(retryAfter)) return Number(retryAfter) * 1_000;
-  // Date.parse makes dates of nearly everything; an HTTP date begins with the day of the week.
+  // Date.parse accepts nearly everything; an HTTP date begins with the day of the week.
   return /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(retryAfter)
     ? Date.parse(retryAfter) - Date.now()
     : NaN;
 }
 
-/** @throws SyncError when the time would be up after the wait. */
+/** @throws SyncError if the deadline would be over after the wait. */
 export async function pause(waitMs: number, deadline: number): Promise<void> {
   if (Date.now() + waitMs >= deadline) throw tooSlow();
   await sleep(waitMs);
 }
 
-/** @param last what lu.ma did last, if that is why there is a wait. */
+/** @param last what lu.ma did last, if that is the reason for the wait. */
 function tooSlow(last?: string): SyncError {
-  const what = "too slow: lu.ma did not give all of it within 7 minutes, waits included";
-  return new SyncError(last === undefined ? what : `${what} (last, ${last})`, "tooSlow");
+  const what = "lu.ma was too slow: its answers took more than 7 minutes, waits included";
+  return new SyncError(last === undefined ? what : `${what} (the last one: ${last})`, "tooSlow");
 }

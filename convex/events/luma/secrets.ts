@@ -1,4 +1,7 @@
-/** Keys and webhook secrets: the only file that reads and writes the table `lumaSecrets`. No public function calls it. */
+/**
+ * API keys and webhook secrets. Only this file reads and writes the table `lumaSecrets`, and no public function returns what
+ * is in it.
+ */
 import type { Doc } from "../../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../../_generated/server";
 import { patchOrg, type Org, type OrgId } from "../organizations";
@@ -7,10 +10,10 @@ import { hasKeyInField, parseSecret, readVariable, STORED, WEBHOOK_SECRET } from
 type Secrets = Pick<Doc<"lumaSecrets">, "apiKey" | "webhookSecret">;
 
 export async function getSecrets(ctx: QueryCtx, orgId: OrgId): Promise<Secrets> {
-  return (await findSecrets(ctx, orgId)) ?? {};
+  return (await querySecrets(ctx, orgId).first()) ?? {};
 }
 
-/** The secret of the calendar's webhook, or why it can't be read; `undefined` if none is set. */
+/** The secret of an organization's webhook, or why it can't be used; `undefined` if none is set. */
 export async function getWebhookSecret(
   ctx: QueryCtx,
   orgId: OrgId,
@@ -21,22 +24,22 @@ export async function getWebhookSecret(
   return "variable" in parsed ? readVariable(parsed.variable) : parsed;
 }
 
-/** Writes only the fields that it is given; `undefined` clears one. */
+/** Changes only the given fields; `undefined` clears one. */
 export async function setSecrets(ctx: MutationCtx, orgId: OrgId, fields: Partial<Secrets>) {
-  const stored = await findSecrets(ctx, orgId);
+  const stored = await querySecrets(ctx, orgId).first();
   if (stored === null) await ctx.db.insert("lumaSecrets", { orgId, ...fields });
   else await ctx.db.patch("lumaSecrets", stored._id, fields);
 }
 
+/** Deletes duplicates, too, which an import can leave behind. */
 export async function deleteSecrets(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  const stored = await findSecrets(ctx, orgId);
-  if (stored !== null) await ctx.db.delete("lumaSecrets", stored._id);
+  for await (const { _id } of querySecrets(ctx, orgId)) await ctx.db.delete("lumaSecrets", _id);
 }
 
 /**
  * Moves a key that somebody wrote into an organization's document by hand.
  *
- * @returns whether that is another key than the one that was stored.
+ * @returns whether it differs from the key that was stored.
  */
 export async function moveKey(ctx: MutationCtx, org: Org): Promise<boolean> {
   if (!hasKeyInField(org)) return false;
@@ -47,9 +50,6 @@ export async function moveKey(ctx: MutationCtx, org: Org): Promise<boolean> {
   return apiKey !== before.apiKey;
 }
 
-async function findSecrets(ctx: QueryCtx, orgId: OrgId): Promise<Doc<"lumaSecrets"> | null> {
-  return await ctx.db
-    .query("lumaSecrets")
-    .withIndex("by_org", (q) => q.eq("orgId", orgId))
-    .first();
+function querySecrets(ctx: QueryCtx, orgId: OrgId) {
+  return ctx.db.query("lumaSecrets").withIndex("by_org", (q) => q.eq("orgId", orgId));
 }

@@ -1,24 +1,24 @@
 /**
- * Checks what lu.ma answers, in lu.ma's own names, in both generations of the API. The older one wraps each event in an
- * entry, names the id `api_id` and may leave nearly everything out; the current one gives the events themselves.
+ * Validates lu.ma's answers, with lu.ma's own names. The current API returns events as they are. The older one wraps each event
+ * in an entry, calls its id `api_id`, and may omit nearly everything else.
  */
 import * as z from "zod/v4";
 import { toWellFormed } from "../text";
 
-/** A page of lu.ma's list; readEntry reads its entries one by one, so that a bad one does not cost the others. */
+/** A page of lu.ma's list. Its entries are read one by one (see readEntry), so an invalid one doesn't discard the others. */
 export const lumaPage = z.object({
   entries: z.array(z.unknown()),
   has_more: z.boolean(),
   next_cursor: z.string().nullish(),
 });
 
-/** The text, trimmed; nothing for what is absent, null, empty or no text. */
+/** Trimmed text; `undefined` if it is absent, empty or not a string. */
 function toText(value: unknown): string | undefined {
   const text = typeof value === "string" ? value.trim() : "";
   return text === "" ? undefined : text;
 }
 
-/** lu.ma's own pattern makes seconds optional, and allows any offset; without one, nobody can say which time it is. */
+/** As in lu.ma's own pattern, seconds are optional and any offset is allowed. Without an offset, a time is ambiguous. */
 const ISO_TIME = /^(\d{4}-\d\d-(\d\d))T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
 /** In ms since 1970. */
@@ -26,12 +26,12 @@ function toTime(value: unknown): number | undefined {
   const [iso, date, day] = ISO_TIME.exec(toText(value) ?? "") ?? [];
   if (iso === undefined || date === undefined) return undefined;
   const ms = Date.parse(iso);
-  // Engines take February 30 for March 2.
+  // Engines read February 30 as March 2.
   const isPossible = !Number.isNaN(ms) && new Date(date).getUTCDate() === Number(day);
   return isPossible ? ms : undefined;
 }
 
-// One function a field, not a chain of schemas: a chain makes reading an entry several times as slow.
+// One function per field: a chain of schemas would make reading an entry several times slower.
 const optionalText = z.transform(toText);
 const optionalTime = z.transform(toTime);
 
@@ -45,15 +45,15 @@ const address = z
   .nullish()
   .catch(undefined);
 
-/** Kept as it comes: a value that nobody knows must be seen as unknown, not as absent. */
+/** Kept as is, so that an unknown value isn't mistaken for an absent one. */
 const anything = z.unknown().optional();
 
-/** Empty: lu.ma has none. Absent: lu.ma does not say. */
+/** Empty: the event has none. Absent: lu.ma doesn't say. */
 const descriptionText = z.string().nullish().catch(undefined);
 
 const lumaEvent = z.object({
-  name: z.transform(toText).pipe(z.string("no title")),
-  start_at: z.transform(toTime).pipe(z.number("no possible time")),
+  name: z.transform(toText).pipe(z.string("missing title")),
+  start_at: z.transform(toTime).pipe(z.number("missing or invalid time")),
   end_at: optionalTime,
   timezone: optionalText,
   cover_url: optionalText,
@@ -68,7 +68,7 @@ const lumaEvent = z.object({
   calendar_id: optionalText,
 });
 
-/** Who may see an event. */
+/** The fields that say who may see an event. */
 export type Audience = {
   visibility?: unknown;
   platform?: unknown;
@@ -80,8 +80,8 @@ export type Audience = {
 export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
 
 /**
- * An entry of a list or an answer for one event. Without an id, nobody can say which event it is. The event says who
- * may see it and, in the older generation, so does what wraps it.
+ * An entry of a list, or an answer for one event. Without an id, there's no telling which event it is. Who may see the event is
+ * in its own fields and, in the older API, in those of its wrapper, too.
  */
 export type ReadEntry = { audiences: Audience[] } & (
   { event: LumaEvent } | { id: string | null; reason: string }
@@ -100,10 +100,10 @@ export function readEntry(entry: unknown): ReadEntry {
     : { audiences, event: { ...data, id } };
 }
 
-/** Longer than any id that lu.ma has given out (`evt-` and 16 characters). */
+/** Far longer than lu.ma's ids, which are `evt-` and 16 characters. */
 const MAX_ID_UNITS = 200;
 
-/** The key's calendar, bare or wrapped in `calendar`; `null` for an answer that is none. Never throws. */
+/** A calendar, bare or wrapped in `calendar`; `null` if the answer isn't one. Never throws. */
 export function readCalendar(json: unknown): { id: string; name: string } | null {
   const wrapper = isRecord(json) ? json : {};
   const fields = isRecord(wrapper["calendar"]) ? wrapper["calendar"] : wrapper;
@@ -121,7 +121,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Which fields are wrong, and how; quotes nothing of what lu.ma sent. */
+/** Which fields are wrong, and how. Quotes nothing that lu.ma sent. */
 function explain(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
 }

@@ -1,9 +1,9 @@
 /**
- * When each organization is synced, and which of its syncs may write: the table `eventSyncs`. worker.ts takes the
- * organizations that are due, one after another; together they are the queue.
+ * The table `eventSyncs`: when each organization is due, and which of its syncs may write. Together with worker.ts, which
+ * syncs the organizations that are due, this is the queue.
  *
- * Only an organization's most recent sync may write. It gets an id when it begins, and every transaction that writes for
- * it checks here that this id is the one that is `running`.
+ * Only an organization's most recent sync may write. Each sync has an id, and every transaction that writes for it checks
+ * that `running` is still that id.
  */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
@@ -16,8 +16,8 @@ import { getOrg, nameOf, orgId, type Org, type OrgId } from "../organizations";
 import type { calendar } from "../tables";
 
 /**
- * How long a sync has to report back. It stops writing after 7 minutes 30; the rest is for its last calls of Convex, and
- * their retries.
+ * How long a sync has to report back. It stops writing after 7.5 minutes; the rest leaves room for its last calls of Convex
+ * and their retries.
  */
 export const LEASE_MS = milliseconds({ minutes: 12 });
 /** When a transient failure is retried, counted from `failingSince`. After that, the next morning's run is the retry. */
@@ -29,14 +29,14 @@ type Sync = Doc<"eventSyncs">;
 
 export type Calendar = Infer<typeof calendar>;
 
-/** A sync that has begun. */
+/** Identifies one sync of an organization. */
 export const runningSync = v.object({ orgId, syncId: v.string() });
 export type RunningSync = Infer<typeof runningSync>;
 
 const NOT_DUE = { dueAt: undefined, isUrgent: undefined, failingSince: undefined };
 const NOT_RUNNING = { running: undefined, dueAgainAt: undefined };
 
-/** A second document of an organization, which an import can leave, doesn't count. */
+/** Ignores duplicates, which an import can leave behind. */
 export async function getSync(ctx: QueryCtx, orgId: OrgId): Promise<Sync | null> {
   return await ctx.db
     .query("eventSyncs")
@@ -45,7 +45,7 @@ export async function getSync(ctx: QueryCtx, orgId: OrgId): Promise<Sync | null>
 }
 
 /**
- * Makes an organization due at `at` (ms), or leaves it due earlier, and restarts its retries.
+ * Makes an organization due at `at` (ms), unless it's due earlier, and restarts its retries.
  *
  * @param isUrgent somebody is waiting for it.
  */
@@ -56,7 +56,7 @@ export async function makeDue(
   { isUrgent = false } = {},
 ): Promise<void> {
   const sync = await getSync(ctx, orgId);
-  // The lease counts even when it is over: the queue may only be about to notice that the sync was lost.
+  // It counts as running even if its lease is over: the queue may not have noticed yet that it was lost.
   const isRunning = sync?.running !== undefined && sync.dueAt !== undefined;
   const field = isRunning ? "dueAgainAt" : "dueAt";
   await writeSync(ctx, orgId, sync, {
@@ -66,7 +66,7 @@ export async function makeDue(
   });
 }
 
-/** Begins a sync: from now on, no earlier sync of the organization writes anything. */
+/** Begins a sync. From now on, no earlier sync of the organization can write. */
 export async function startSync(
   ctx: MutationCtx,
   { orgId, syncId }: RunningSync,
@@ -86,7 +86,7 @@ export async function startSync(
   return { startedAt, calendar: { ...sync, ...more }.calendar ?? null };
 }
 
-/** Ends the sync that is running. The organization stays due if something asked for that meanwhile, or for a retry. */
+/** Ends the running sync. The organization is due again if something made it due in the meantime, or for a retry. */
 export async function finishSync(ctx: MutationCtx, sync: Sync, isTransient: boolean) {
   const now = Date.now();
   const { dueAgainAt = Infinity, failingSince = now } = sync;
@@ -96,20 +96,20 @@ export async function finishSync(ctx: MutationCtx, sync: Sync, isTransient: bool
   await ctx.db.patch("eventSyncs", sync._id, { ...NOT_RUNNING, ...due });
 }
 
-/** Ends what is running and takes the organization out of the queue: its key was set or cleared, or it is gone. */
+/** Ends the running sync and takes the organization out of the queue: its key was set or cleared, or it was deleted. */
 export async function stopSyncs(ctx: MutationCtx, orgId: OrgId, more: Partial<Sync> = {}) {
   const sync = await getSync(ctx, orgId);
   if (sync === null) return;
   await ctx.db.patch("eventSyncs", sync._id, { ...NOT_RUNNING, ...NOT_DUE, ...more });
 }
 
-/** Deletes everything about an organization whose events are deleted for good. */
+/** Deletes an organization's sync state. */
 export async function forgetSyncs(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   const syncs = ctx.db.query("eventSyncs").withIndex("by_org", (q) => q.eq("orgId", orgId));
   for await (const { _id } of syncs) await ctx.db.delete("eventSyncs", _id);
 }
 
-/** The organization that is due first, or will be: of the urgent ones, or of the others. */
+/** The urgent organization that is due first, or the other one that is, even if that's in the future. */
 export async function getFirstDue(ctx: QueryCtx, isUrgent: boolean) {
   const first = await ctx.db
     .query("eventSyncs")
@@ -121,9 +121,9 @@ export async function getFirstDue(ctx: QueryCtx, isUrgent: boolean) {
 }
 
 /**
- * A sync that may write, and its organization.
+ * The state of a sync that may write, and its organization.
  *
- * @throws ConvexError with SyncFailure, `ended` or `overtaken`, when the sync may not write any more.
+ * @throws ConvexError with SyncFailure, `ended` or `overtaken`, if the sync can no longer write.
  */
 export async function requireRunning(
   ctx: QueryCtx,

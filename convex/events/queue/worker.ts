@@ -25,7 +25,7 @@ import {
 
 /** From the end of one sync to the start of the next. */
 const PAUSE_MS = milliseconds({ seconds: 1 });
-/** A call of the worker that is so late is replaced. Convex runs scheduled mutations within seconds. */
+/** A scheduled call this late is presumed lost and replaced: Convex runs scheduled mutations within seconds. */
 const OVERDUE_MS = milliseconds({ minutes: 5 });
 /** A call may run slightly before the time that it was scheduled for. */
 const EARLY_MS = milliseconds({ seconds: 1 });
@@ -33,7 +33,7 @@ const EARLY_MS = milliseconds({ seconds: 1 });
 type Queue = WithOptionalSystemFields<Doc<"eventSyncQueue">>;
 type Current = NonNullable<Queue["current"]>;
 
-/** The scheduled call of the worker. Run it by hand if the queue seems to stand still. */
+/** The worker's scheduled call. Run it by hand if the queue looks stuck. */
 export const takeNext = internalMutation({
   args: {},
   returns: v.null(),
@@ -49,9 +49,9 @@ export const takeNext = internalMutation({
 /**
  * Begins a sync. Calling it again with the same `syncId` begins the same sync.
  *
- * @param takenAt for the queue's own syncs: when it took the organization. If it has gone on since, the sync is refused.
- * @returns when the sync began (ms since 1970) and what is known of the key's calendar, or why it did not begin. It
- * returns that failure rather than throwing it: an organization without a key leaves the queue, which a throw would undo.
+ * @param takenAt for the queue's own syncs: when it took the organization. If the queue has moved on since, the sync is refused.
+ * @returns when the sync began (ms since 1970) and the calendar that its last successful sync found, or why it didn't
+ * begin. The failure isn't thrown, because that would undo that an organization without a key leaves the queue.
  */
 export const beginSync = internalMutation({
   args: { ...runningSync.fields, takenAt: v.optional(v.number()) },
@@ -66,7 +66,7 @@ export const beginSync = internalMutation({
     }
     if (org === null || !hasLumaKey(org)) {
       await stopSyncs(ctx, orgId);
-      await letGo(ctx, orgId);
+      await release(ctx, orgId);
       const message = org === null ? noSuchOrg(orgId) : noKey(org);
       return { failure: { message, kind: "permanent" as const } };
     }
@@ -78,9 +78,9 @@ export const beginSync = internalMutation({
   },
 });
 
-/** Whether the queue still waits for this sync of its own, and no other one has begun since it took the organization. */
+/** Whether the queue is still waiting for this sync, and no other one has begun since it took the organization. */
 async function mayBegin(ctx: MutationCtx, { orgId, takenAt }: Current, syncId: string) {
-  const [{ current }, sync] = [await getQueue(ctx), await getSync(ctx, orgId)];
+  const [{ current }, sync] = [await loadQueue(ctx), await getSync(ctx, orgId)];
   if (current?.orgId !== orgId || current.takenAt !== takenAt) return false;
   return sync?.running === syncId || (sync?.startedAt ?? -Infinity) < takenAt;
 }
@@ -102,7 +102,7 @@ export const endSync = internalMutation({
     }
     if (failure !== null) await writeError(ctx, orgId, failure);
     await finishSync(ctx, sync, failure?.kind === "transient");
-    await letGo(ctx, orgId);
+    await release(ctx, orgId);
     return failure;
   },
 });
@@ -114,22 +114,22 @@ async function writeError(ctx: MutationCtx, orgId: OrgId, { message, kind }: Syn
   if (org.eventsSyncError !== message) await patchOrg(ctx, orgId, { eventsSyncError: message });
 }
 
-/** For an organization whose sync has ended: if it was the queue's, the queue goes on after a pause. */
-export async function letGo(ctx: MutationCtx, orgId: OrgId): Promise<void> {
+/** Lets the queue move on, after a pause, if this is the organization that it is syncing. */
+export async function release(ctx: MutationCtx, orgId: OrgId): Promise<void> {
   await advanceQueue(ctx, ({ current }) =>
     current?.orgId === orgId ? { current: undefined, pausedUntil: Date.now() + PAUSE_MS } : {},
   );
 }
 
 /**
- * Does what there is to do now, and schedules the next call for the rest. Whatever begins, makes due or ends something
- * calls this, so a queue that stands still starts again.
+ * Does what is due now, and schedules the worker's next call for the rest. Everything that changes the queue ends up here, so
+ * a stuck queue recovers by itself.
  */
 export async function advanceQueue(
   ctx: MutationCtx,
   change: (queue: Queue) => Partial<Queue> = () => ({}),
 ): Promise<void> {
-  const stored = await getQueue(ctx);
+  const stored = await loadQueue(ctx);
   const queue = { ...stored, ...change(stored) };
   const now = Date.now();
   if (queue.current !== undefined && (await getLostAt(ctx, queue.current)) <= now) {
@@ -145,7 +145,10 @@ export async function advanceQueue(
   else await ctx.db.replace("eventSyncQueue", stored._id, queue);
 }
 
-/** Takes the organization whose time has come, if there is one. Urgent ones and others take turns. */
+/**
+ * Starts the sync of the first organization that is due. Urgent ones and others take turns. An organization without a key,
+ * or a duplicate document, leaves the queue instead.
+ */
 async function takeFirst(ctx: MutationCtx, queue: Queue): Promise<void> {
   const now = Date.now();
   const [urgent, other] = await getFirsts(ctx, now);
@@ -174,7 +177,7 @@ async function getLostAt(ctx: QueryCtx, { orgId, takenAt }: Current): Promise<nu
   return Math.max(takenAt, sync?.startedAt ?? 0) + LEASE_MS;
 }
 
-/** A lost sync that had stamped its organization has succeeded, so it is no error. It is only due again. */
+/** If the lost sync had stamped its organization, it has succeeded: it's retried, but that's no error. */
 async function endLostSync(ctx: MutationCtx, { orgId, takenAt }: Current): Promise<void> {
   const [org, sync] = [await getOrg(ctx, orgId), await getSync(ctx, orgId)];
   if (sync === null) return;
@@ -189,7 +192,7 @@ async function endLostSync(ctx: MutationCtx, { orgId, takenAt }: Current): Promi
   await finishSync(ctx, sync, true);
 }
 
-/** When there is something to do next; `undefined`: not before something makes an organization due. */
+/** When there is something to do next; `undefined` if no organization is due. */
 async function getNextTime(ctx: QueryCtx, { current, pausedUntil = 0 }: Queue) {
   if (current !== undefined) return await getLostAt(ctx, current);
   const dueAt = (await getFirsts(ctx, Infinity)).flatMap((sync) => sync?.dueAt ?? []);
@@ -207,8 +210,8 @@ async function schedule(ctx: MutationCtx, next: Queue["next"], at: number | unde
   return { at, id: await ctx.scheduler.runAt(at, internal.events.queue.worker.takeNext, {}) };
 }
 
-/** A second document, which an import can leave, doesn't count. */
-async function getQueue(ctx: MutationCtx): Promise<Queue> {
+/** The queue's document. Deletes duplicates, which an import can leave behind. */
+async function loadQueue(ctx: MutationCtx): Promise<Queue> {
   const [queue = {}, ...others] = await ctx.db.query("eventSyncQueue").take(10);
   for (const { _id } of others) await ctx.db.delete("eventSyncQueue", _id);
   return queue;

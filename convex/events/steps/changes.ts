@@ -1,4 +1,4 @@
-/** Compares a calendar's listing with what is stored: what a sync has to do. */
+/** Compares lu.ma's list with the stored events, to find out what to write and what to fetch. */
 import { compareValues } from "convex/values";
 import { internal } from "../../_generated/api";
 import type { Doc } from "../../_generated/dataModel";
@@ -13,7 +13,7 @@ import type { Window } from "./window";
 
 const MIRRORED_FIELDS = Object.keys(mirroredEvent.fields) as (keyof MirroredEvent)[];
 
-/** Whether writing `event` would change nothing. By value: a mirrored field may be a list or an object. */
+/** Whether writing `event` would change nothing. */
 export function isSameEvent(
   stored: Pick<Doc<"events">, keyof MirroredEvent>,
   event: MirroredEvent,
@@ -22,17 +22,17 @@ export function isSameEvent(
 }
 
 export type Changes = {
-  /** How many events are stored as lu.ma lists them. */
+  /** How many events are stored just as lu.ma lists them. */
   unchanged: number;
   /** Listed events that are new or differ, and stored ones to hide. */
   toWrite: MirroredEvent[];
-  /** Stored events to ask lu.ma for, because they are missing from the list. */
+  /** Stored events to check, because they are missing from the list. */
   missing: ComparedEvent[];
-  /** Events whose descriptions to ask for. */
+  /** Events whose descriptions to fetch. */
   candidates: Candidate[];
 };
 
-/** Reads, page by page, the stored events that were not over before the window, and keeps little of them. */
+/** Reads the stored events that were not over before the window, page by page. */
 export async function compareWithStored(
   ctx: ActionCtx,
   orgId: OrgId,
@@ -59,12 +59,12 @@ export async function compareWithStored(
         candidates.push({ ...listed, isDescribed: event.isDescribed });
       } else if (!isPublic.has(lumaEventId)) missing.push(event);
       else if (isPublic.get(lumaEventId)) candidates.push(event);
-      // An entry that cannot be read and does not say public may be private by now.
+      // An entry that can't be read, and doesn't say that it's public, may have become private.
       else if (event.status === "listed") {
         hidden.push({ ...pick(mirroredEvent, event), status: "unlisted" });
       }
     }
-    // Page by page, to keep no more than one sync asks for.
+    // Trimmed after each page, to save memory.
     candidates = selectCandidates(candidates, now);
     missing = selectMissing(missing, window, now);
     if (stored.isDone) break;

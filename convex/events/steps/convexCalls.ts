@@ -1,9 +1,9 @@
-/** Calls Convex from a sync: retries what it refuses, and writes in batches. */
+/** Calls Convex from a sync, with retries, and writes in batches. */
 import { ConvexError } from "convex/values";
 import { SyncError } from "../failure";
 import { sleep } from "../runtime";
 
-/** Conflicts, overloads and a spent write budget are over within seconds. */
+/** Conflicts, overload and an exhausted write limit are over within seconds. */
 const RETRY_WAITS_MS = [1_000, 3_000];
 
 /**
@@ -22,13 +22,13 @@ export async function repeated<Result>(call: () => Promise<Result>): Promise<Res
   return await call();
 }
 
-// A free deployment may write 4 MiB a second, for all of the app. Batches of these sizes, this far apart, take half of
-// that when every document is as large as it can be, and a fraction otherwise.
+// A free deployment may write 4 MiB a second, for the whole app. Batches of these sizes, this far apart, use half of that if
+// every document has the largest possible size, and usually a fraction.
 export const EVENTS_PER_WRITE = 50;
 export const DESCRIPTIONS_PER_WRITE = 10;
 export const WRITE_PAUSE_MS = 250;
 
-/** Writes batch by batch, in all steps of a sync. */
+/** Writes in batches, with pauses in between, throughout a sync. */
 export class BatchWriter {
   private lastWroteAt = -Infinity;
   private readonly until: number;
@@ -42,7 +42,7 @@ export class BatchWriter {
     for (let from = 0; from < items.length; from += batchSize) {
       await sleep(Math.max(0, this.lastWroteAt + WRITE_PAUSE_MS - Date.now()));
       if (Date.now() >= this.until) {
-        throw new SyncError("7 minutes 30 after it began, it had events left to write");
+        throw new SyncError("time ran out after 7.5 minutes, before everything was written");
       }
       const batch = items.slice(from, from + batchSize);
       await repeated(() => write(batch));

@@ -1,6 +1,4 @@
-/**
- * Asks lu.ma for the descriptions of some events, one by one, because its lists have had none since July 2026.
- */
+/** Fetches descriptions, one event at a time, because lu.ma's lists have had none since July 2026. */
 import { ConvexError } from "convex/values";
 import { internal } from "../../_generated/api";
 import type { Doc } from "../../_generated/dataModel";
@@ -12,15 +10,15 @@ import type { EventDescription } from "../validators";
 import { DESCRIPTIONS_PER_WRITE, type BatchWriter } from "./convexCalls";
 import { MAX_ASKED_FOR, type SingleEvents } from "./singleEvents";
 
-/** An event whose description may be asked for: stored, or about to be. */
+/** An event that may need a description. It's stored, or about to be. */
 export type Candidate = Pick<
   Doc<"events">,
   "lumaEventId" | "startAt" | "endAt" | "status" | "isDescribed"
 >;
 
 /**
- * What one sync asks for, of events that are `listed` and not over: those that were never asked for come first, and the
- * soonest first.
+ * The events whose descriptions one sync fetches: `listed` ones that aren't over. Those that were never requested come first, in
+ * order of start, and then the others.
  */
 export function selectCandidates(candidates: Candidate[], now: number): Candidate[] {
   return candidates
@@ -36,9 +34,9 @@ type DescriptionSync = RunningSync & {
 };
 
 /**
- * The last step of a sync; it never fails one.
+ * The last step of a sync. Never throws.
  *
- * @param fetched descriptions to write beside those that are fetched here.
+ * @param fetched descriptions that were fetched already, to be written as well.
  * @returns how many were new, changed or cleared, and a note for the log.
  */
 export async function syncDescriptions(
@@ -51,7 +49,7 @@ export async function syncDescriptions(
   for (const { lumaEventId } of candidates) {
     const answer = await singleEvents.ask(lumaEventId, "description");
     if (answer === "not asked") break;
-    // Whatever lu.ma answers, the event was asked for. Otherwise it would come before the others in every sync.
+    // Whatever the answer, this marks the event as requested. Otherwise, it would come first in every sync.
     const description = typeof answer === "object" ? answer.description : undefined;
     toWrite.push({ lumaEventId, description });
   }
@@ -72,5 +70,5 @@ export async function syncDescriptions(
 function explain(error: unknown, key: LumaKey): string {
   if (error instanceof ConvexError) return (error.data as SyncFailure).message;
   if (error instanceof SyncError) return `${error.message}.`;
-  return `Convex refused it${quoteConvex(error, key)}.`;
+  return `a call to Convex failed${quoteConvex(error, key)}.`;
 }

@@ -1,6 +1,6 @@
 /**
- * Asks lu.ma for stored events that are missing from its list. The list may be wrong for a minute; what lu.ma says about
- * a single event counts.
+ * Checks stored events that are missing from lu.ma's list. The list may be wrong for a minute, so each one is fetched by
+ * itself.
  */
 import type { Id } from "../../_generated/dataModel";
 import { SyncError } from "../failure";
@@ -9,8 +9,8 @@ import { MAX_ASKED_FOR, type SingleEvents } from "./singleEvents";
 import type { Window } from "./window";
 
 /**
- * What one sync checks: `listed` events that start in the window, and all that are not over and start outside of it,
- * where the list does not reach. Those that are not over come first, the soonest first.
+ * The events that one sync checks: `listed` ones in the window, and those outside it that aren't over, because the list doesn't
+ * include them. Upcoming events come first, in order of start.
  */
 export function selectMissing(
   missing: ComparedEvent[],
@@ -29,17 +29,17 @@ export function selectMissing(
 }
 
 export type Checked = {
-  /** Events as lu.ma gives them now: they were moved, or the list was wrong. */
+  /** Events that still exist, as they are now: they were rescheduled, or the list was wrong. */
   found: MirroredEvent[];
-  /** Of the events that were found. */
+  /** The descriptions of `found`. */
   descriptions: EventDescription[];
   gone: Id<"events">[];
-  /** Why some could not be checked; absent if none failed. */
+  /** Why some couldn't be checked; absent if none failed. */
   failure?: SyncError;
 };
 
 /**
- * An event about which lu.ma says nothing that can be used stays as it is, and so does one that could not be checked.
+ * Finds out whether each event was rescheduled or is gone. If lu.ma's answer is of no use, the event stays as it is.
  *
  * @param calendarId the key's calendar, if it is known.
  */
@@ -54,7 +54,7 @@ export async function checkMissing(
     const answer = await singleEvents.ask(lumaEventId, "check");
     if (answer === "gone") checked.gone.push(_id);
     else if (answer === "failed") failed += 1;
-    // After too many failures, nobody can say what the others are; out of time, they wait for the next sync.
+    // If failures ended the checks, the rest counts as failed. If time or the allowance did, the rest waits for the next sync.
     else if (answer === "not asked") failed += singleEvents.end === "failures" ? 1 : 0;
     else if (answer !== "nothing") {
       const { event, description, managedBy } = answer;

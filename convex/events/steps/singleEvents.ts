@@ -1,4 +1,4 @@
-/** Asks lu.ma for events one by one: how many in a sync, how fast, and when to stop. */
+/** Fetches events one by one: how many in a sync, how fast, and when to stop. */
 import { settings } from "../../lumaApp";
 import { SyncError } from "../failure";
 import type { LumaKey } from "../luma/key";
@@ -6,17 +6,17 @@ import type { LumaAddress } from "../luma/addresses";
 import { ONCE, pause, PATIENT } from "../luma/request";
 import { fetchEvent, type EventAnswer } from "../lumaClient";
 
-/** How many events a sync asks for. A key has 200 requests a minute for everybody who uses it. */
+/** How many events a sync fetches. A key is limited to 200 requests a minute, by everybody who uses it. */
 export const MAX_ASKED_FOR = settings.singleRequests ?? 100;
 /** From the start of one request to the start of the next: 200 a minute. */
 const PAUSE_MS = 300;
-/** One event may always fail. So many in a row show that lu.ma does. */
+/** A single event may fail for its own reasons. Two in a row mean that lu.ma is in trouble. */
 const MAX_FAILURES_IN_A_ROW = 2;
 
 type Source = { key: LumaKey; address: LumaAddress; deadline: number };
 
 export class SingleEvents {
-  /** Why it asks for nothing more; absent while it still does. */
+  /** Why it has stopped; absent while it hasn't. */
   end: "allowance" | "time" | "failures" | undefined;
   lastFailure: SyncError | undefined;
   private askedFor = 0;
@@ -24,20 +24,20 @@ export class SingleEvents {
   private lastAskedAt = -Infinity;
   private readonly source: Source;
 
-  /** @param source `deadline` is when to stop asking, ms since 1970. */
+  /** @param source `deadline` is when to stop, ms since 1970. */
   constructor(source: Source) {
     this.source = source;
   }
 
   /**
-   * Asks for an event: patiently to check whether it is gone, and once for a description, which can wait until the next
-   * sync. Throws no SyncError.
+   * Fetches an event: with retries to check whether it's gone, and without for a description, which can wait until the next
+   * sync. Never throws a SyncError.
    */
   async ask(
     lumaEventId: string,
     what: "check" | "description",
   ): Promise<EventAnswer | "failed" | "not asked"> {
-    if (this.askedFor === MAX_ASKED_FOR) this.end ??= "allowance";
+    if (this.askedFor >= MAX_ASKED_FOR) this.end ??= "allowance";
     if (this.end !== undefined) return "not asked";
     const patience = what === "check" ? PATIENT : ONCE;
     try {
@@ -62,11 +62,10 @@ export class SingleEvents {
     }
   }
 
-  /** What it did, for the log. */
   describe(): string {
-    const what = `Asked for ${this.askedFor} single events`;
+    const what = `Single events fetched: ${this.askedFor}`;
     if (this.lastFailure === undefined) return `${what}.`;
-    const result = this.end === "failures" ? "gave up" : "went on";
-    return `${what}, and ${result} after a failure: ${this.lastFailure.message}.`;
+    const result = this.end === "failures" ? "gave up" : "continued";
+    return `${what}; ${result} after a failure: ${this.lastFailure.message}.`;
   }
 }

@@ -8,7 +8,7 @@ import { toOrgPageEvent, type OrgPageEvent } from "./shapes";
 import { listUpcoming, merge } from "./upcoming";
 
 const MAX_PAST = settings.maxPast ?? 20;
-/** How many of those that start next a page looks at. */
+/** How many events that start next to read, shown or not. */
 const MAX_NEXT = 300;
 
 export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
@@ -18,7 +18,7 @@ export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
   const range = { orgIds: [orgId], now, until: Infinity, maxNext: MAX_NEXT };
   const upcoming = await listUpcoming(ctx, range, toShown);
   return {
-    // An app's own mutation may have stored anything, "javascript:" for one.
+    // An app's own mutation may have stored anything, such as a `javascript:` URL.
     calendarUrl: toHttpUrl(org.lumaCalendarUrl) ?? null,
     lastSyncedAt: org.eventsLastSynced ?? null,
     upcoming: [...upcoming.values()],
@@ -26,7 +26,7 @@ export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {
   };
 }
 
-/** The events that ended last, the latest first. */
+/** The events that ended last, latest first. */
 async function listPast(ctx: QueryCtx, orgId: OrgId, now: number): Promise<OrgPageEvent[]> {
   const past: OrgPageEvent[] = [];
   const queries = [true, false].map((isLong) =>
@@ -37,9 +37,11 @@ async function listPast(ctx: QueryCtx, orgId: OrgId, now: number): Promise<OrgPa
       )
       .order("desc"),
   );
-  for await (const event of merge(queries, ({ overAt }) => -overAt)) {
+  const events = merge(queries, ({ overAt }) => -overAt);
+  while (past.length < MAX_PAST) {
+    const { done, value: event } = await events.next();
+    if (done) break;
     past.push(await toOrgPageEvent(ctx, event));
-    if (past.length === MAX_PAST) break;
   }
   return past;
 }

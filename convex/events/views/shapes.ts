@@ -1,4 +1,4 @@
-/** The wall between the tables and visitors: only the fields that these shapes name pass. */
+/** What visitors see: only the fields that these shapes name reach them. */
 import { v, type Infer } from "convex/values";
 import type { Doc, Id } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
@@ -8,7 +8,7 @@ import { pick } from "../validators";
 
 const storedEvent = schema.tables["events"].validator;
 
-/** What visitors see of a `listed` event, on every page. */
+/** A `listed` event, on every page. */
 const shownEvent = storedEvent
   .pick(
     "orgId",
@@ -24,7 +24,7 @@ const shownEvent = storedEvent
   .extend({ _id: v.id("events") });
 
 const orgPageEvent = shownEvent.extend({
-  /** lu.ma's Markdown, from outside: for a renderer that takes no HTML. */
+  /** Untrusted Markdown: use a renderer that ignores HTML. */
   description: v.optional(v.string()),
 });
 export type OrgPageEvent = Infer<typeof orgPageEvent>;

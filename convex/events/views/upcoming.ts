@@ -1,7 +1,7 @@
 /**
- * Picks what a list of events to come shows: of 50 places, 10 are for events longer than a day, 15 for others that are on
- * now, and the rest for what starts next, so that no kind hides another. Free places go to more of what is on, then of
- * the long ones.
+ * Picks the events for a list of upcoming ones. Of its 50 places, 10 are for events longer than a day, 15 for others that are
+ * on now, and the rest for those that start next, so that no kind crowds out another. Places that are left go to more events
+ * that are on now, and then to more long ones.
  */
 import { milliseconds } from "date-fns";
 import type { Doc } from "../../_generated/dataModel";
@@ -14,27 +14,27 @@ type Event = Doc<"events">;
 const MAX_UPCOMING = settings.maxUpcoming ?? 50;
 const LONG_PLACES = Math.floor(MAX_UPCOMING * 0.2);
 const ON_NOW_PLACES = Math.floor(MAX_UPCOMING * 0.3);
-/** How many long events a list looks at, and how many that are on now, shown or not. */
+/** How many long events to read for a list, and how many that are on now, shown or not. */
 const MAX_LOOKED_AT = 100;
 
-/** Events longer than this have `isLong`. */
+/** `isLong` is set for events that last longer than this. */
 export const DAY_MS = milliseconds({ hours: 24 });
 
 export type Upcoming = {
-  /** Whose events: "all" is for everybody's. */
+  /** "all" means every organization. */
   orgIds: OrgId[] | "all";
   /** ms since 1970. */
   now: number;
-  /** Leaves out what starts later (ms since 1970). */
+  /** Events that start later (ms since 1970) are left out. */
   until: number;
-  /** How many of those that start next it looks at, shown or not. */
+  /** How many events that start next to read, shown or not. */
   maxNext: number;
 };
 
 /**
- * The events of a list, in order of start, by lu.ma id: an event of two calendars is in it once.
+ * The events of a list by lu.ma id, in order of start. An event on two calendars is in it once.
  *
- * @param toShown what to show of an event; `null` passes it over.
+ * @param toShown what to show of an event; returns `null` to skip it.
  */
 export async function listUpcoming<Shown>(
   ctx: QueryCtx,
@@ -54,7 +54,7 @@ export async function listUpcoming<Shown>(
     (event) => event.startAt <= until,
   );
   const onNow = look(
-    // An event of at most a day that is on has begun within the last day.
+    // An event that lasts at most a day, and is on now, began within the last day.
     (orgId) => queryStarts(ctx, now - DAY_MS, now, orgId).order("desc"),
     (event) => -event.startAt,
     MAX_LOOKED_AT,
@@ -84,7 +84,7 @@ export async function listUpcoming<Shown>(
   return new Map(inOrder.map(([id, { shown }]) => [id, shown]));
 }
 
-/** Long events that are not over, the first to end first. */
+/** Long events that aren't over, the first to end first. */
 function queryLong(ctx: QueryCtx, now: number, orgId?: OrgId) {
   const events = ctx.db.query("events");
   return orgId === undefined
@@ -96,7 +96,7 @@ function queryLong(ctx: QueryCtx, now: number, orgId?: OrgId) {
       );
 }
 
-/** Events that start after `after`, and not after `until`. */
+/** Events that start after `after`, and by `until`. */
 function queryStarts(ctx: QueryCtx, after: number, until: number, orgId?: OrgId) {
   const events = ctx.db.query("events");
   return orgId === undefined
@@ -110,7 +110,7 @@ function queryStarts(ctx: QueryCtx, after: number, until: number, orgId?: OrgId)
 
 type Order = (event: Event) => number;
 
-/** Merges events of several queries, each in this order. Reads one event ahead in each, and none beyond that. */
+/** Merges the results of several queries, each in this order. Reads one event ahead in each, and no more. */
 export async function* merge(
   queries: AsyncIterable<Event>[],
   order: Order,
@@ -131,7 +131,7 @@ export async function* merge(
   }
 }
 
-/** Those of the first `count` events that are wanted. */
+/** The wanted ones among the first `count` events. */
 async function* lookAt(
   events: AsyncIterable<Event>,
   count: number,
