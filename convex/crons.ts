@@ -1,4 +1,4 @@
-/** The app's cron jobs: the full sync, every morning at 07:00 UTC. */
+/** The app's cron jobs: the full sync, every day at 07:00 UTC. */
 import { cronJobs } from "convex/server";
 import { internal } from "./_generated/api";
 

@@ -1,7 +1,7 @@
 /**
- * What your app decides: which table has its organizations, what visitors see of them, who their members are, what happens
- * when events are published, and the module's settings. This is the only file of the module that you edit, and updates leave
- * it alone.
+ * What your app decides: which table has its organizations, what visitors see of them, who their members are, what
+ * happens when events are published, and the module's settings. This is the only file of the module that you edit, and
+ * updates leave it alone.
  */
 import { v, type Infer } from "convex/values";
 import type { Id } from "./_generated/dataModel";
@@ -29,15 +29,14 @@ export const shownOrg = v.object({
 export type ShownOrg = Infer<typeof shownOrg>;
 
 /**
- * Fills in `shownOrg`, or returns `null` to hide the organization and its events from this visitor; `ctx.auth` says who that
- * is. By default, everybody may see every organization. A dashboard calls this once per organization. It reads a limited
- * number of events, including hidden ones, so these can make its discovery list shorter.
+ * Fills in `shownOrg`, or returns `null` to hide the organization and its events from this visitor; `ctx.auth` says who
+ * that is. By default, everybody may see every organization. A dashboard calls this once per organization. Events that
+ * you hide still count toward the number that it reads, so its discovery list may be shorter.
  *
- * For a logo in Convex's file storage:
- * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
+ * For a logo in Convex's file storage: `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
  */
 export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg | null> {
-  // Every event on a dashboard includes its organization, so a logo in a `data:` URL would be sent up to a hundred times.
+  // A dashboard's events include their organization, so a logo in a `data:` URL would be sent up to a hundred times.
   return { _id: org._id, name: org.name, slug: org.slug, logoUrl: toHttpUrl(org.logoUrl) };
 }
 
@@ -49,8 +48,8 @@ export type OwnMembership = { orgId: OrgId; role: "admin" | "member" };
 /**
  * The organizations that the signed-in person belongs to, at most 50; `null` if nobody is signed in.
  *
- * Here, a membership's `userId` is the identity's subject. Convex Auth puts `userId|sessionId` there, so for tokens that
- * this deployment issued it is the part before the `|`.
+ * Here, a membership's `userId` is the identity's subject. Convex Auth puts `userId|sessionId` there, so for tokens
+ * that this deployment issued it is the part before the `|`.
  */
 export async function getOwnMemberships(ctx: QueryCtx): Promise<OwnMembership[] | null> {
   const identity = await ctx.auth.getUserIdentity();
@@ -73,13 +72,14 @@ export async function isOrgAdmin(ctx: QueryCtx, orgId: OrgId): Promise<boolean> 
 }
 
 /**
- * For notifications and feeds. The module calls this when events that aren't over become visible: new ones, and ones that
- * were hidden or removed before. It isn't called for a calendar that has just been connected, or for an event that has only
- * come within 90 days. It is also called for organizations that `toShownOrg` hides from some visitors.
+ * For notifications and feeds. The module calls this when events that aren't over become visible: new ones, and ones
+ * that were hidden or removed before. It isn't called for a calendar that has just been connected, while lu.ma doesn't
+ * say which calendar a key belongs to, or for an event that has merely come into the window of 90 days. It is also
+ * called for organizations that `toShownOrg` hides from some visitors.
  *
- * Each call gets at most 50 events, and runs in the transaction that writes them, so what you schedule here runs exactly if
- * they are written. Their descriptions may follow later. If this throws, the events aren't written, the sync is retried, and
- * its error names this function.
+ * Each call gets at most 50 events, and runs in the transaction that writes them, so what you schedule here runs only
+ * if they are written. Their descriptions may follow later. If this throws, the events aren't written, the sync is
+ * retried, and its error names this function.
  */
 export async function onEventsPublished(
   _ctx: MutationCtx,

@@ -6,8 +6,8 @@ import { toHttpUrl } from "./events/text";
 /**
  * Creates an organization, not yet connected to lu.ma, and returns its id.
  *
- * @throws ConvexError if the name is empty, the slug is empty or taken, or the logo isn't an http(s) URL of at most 2,000
- * characters.
+ * @throws ConvexError if the name is empty, the slug is empty or taken, or the logo isn't an http(s) URL of at most
+ * 2,000 characters.
  */
 export const create = internalMutation({
   args: { name: v.string(), slug: v.optional(v.string()), logoUrl: v.optional(v.string()) },

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import crons from "../convex/crons";
 
-test("the full sync runs every day at 07:00 UTC, and nothing else runs by itself", () => {
+test("The full sync runs every day at 07:00 UTC, and nothing else runs by itself", () => {
   expect(crons.crons).toEqual({
     "sync-luma-events": {
       name: "events/sync:runFullEventSync",

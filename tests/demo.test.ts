@@ -11,24 +11,23 @@ async function print(luma: LumaServer, demo: (say: Say) => Promise<unknown>) {
   return { exitCode, lines, printed: lines.join("\n") };
 }
 
-/** What the demo without a key prints, by what each part begins with. */
+/** The parts of what the demo prints without a key. */
 async function show(luma: LumaServer) {
   const lines: string[] = [];
   await showAll(luma, (line) => void lines.push(line));
   const printed = lines.join("\n");
-  const heads =
-    /\n(?=What orgs\/queries:getSyncStatus|Chess Club's page|Book Circle's|The dashboard)/;
+  const heads = /\n(?=The status, from|Chess Club's page|Book Circle's|The dashboard)/;
   const [runs = "", status = "", page = "", embed = "", dashboard = ""] = printed.split(heads);
   return { runs, status, page, embed, dashboard };
 }
 
-/** The cells of a table's rows, by the name in its first column. */
+/** The cells of the rows whose first column begins with this name. */
 function rows(printed: string, name: string): string[][] {
   const lines = printed.split("\n").filter((line) => line.startsWith(`| ${name}`));
   return lines.map((line) => line.split("|").map((cell) => cell.trim()));
 }
 
-test("the demo shows what each sync did", async ({ luma }) => {
+test("The demo shows what each sync did", async ({ luma }) => {
   const { runs } = await show(luma);
   const counts = (name: string) =>
     rows(runs, name).map((cells) => cells.slice(2, -1).join(" ").trim());
@@ -43,27 +42,27 @@ test("the demo shows what each sync did", async ({ luma }) => {
   expect(runs).toContain(`\nlu.ma: ${host} answered 429 for page 1; retrying in 1 s.\n`);
 });
 
-test("the demo shows that a webhook's call takes an event off the page within a minute", async ({
+test("The demo shows that the webhook takes an event off the page in a minute", async ({
   luma,
 }) => {
   const { runs } = await show(luma);
   expect(runs).toContain(
-    "The call is answered with 200. Is the tournament on the page? yes. A minute later? no.",
+    "The webhook answers 200. Is the tournament still on the page? Yes.\nA minute later? No.",
   );
 });
 
-test("the demo shows of each organization with a key how its syncs stand", async ({ luma }) => {
+test("The demo shows the sync status of each organization with a key", async ({ luma }) => {
   const { status } = await show(luma);
   const cells = (name: string) => rows(status, name)[0]?.slice(2, 6);
   const time = expect.stringMatching(/T\d\d:\d\d:\d\d\.\d{3}Z$/) as string;
-  expect(cells("Gym Mitte")).toEqual(["not known", "never", "in the morning", "off"]);
+  expect(cells("Gym Mitte")).toEqual(["unknown", "never", "next daily run", "off"]);
   expect(cells("Berlin Makers")).toEqual(["Makers", time, time, "off"]);
-  expect(cells("Chess Club")).toEqual(["Chess", time, "in the morning", time]);
+  expect(cells("Chess Club")).toEqual(["Chess", time, "next daily run", time]);
   expect(status).toMatch(/^Organization "Gym Mitte" was not synced: .*Its stored key is wrong/m);
   expect(status).toMatch(/^Organization "Berlin Makers" .* It will be retried automatically\.$/m);
 });
 
-test("the demo shows what visitors and a member see of two calendars", async ({ luma }) => {
+test("The demo shows what visitors and a member see of two calendars", async ({ luma }) => {
   const { page, embed, dashboard } = await show(luma);
   expect(page).toContain("Blitz night: come as you are.");
   expect(page).toMatch(/Dinner at a member's +\| Berlin, Germany +\|/);
@@ -84,11 +83,11 @@ async function tryIt(luma: LumaServer) {
   return tried;
 }
 
-test("the demo with a key prints that calendar's events", async ({ luma }) => {
+test("With a key, the demo prints that calendar's events", async ({ luma }) => {
   luma.setCalendar(KEY, [aWireEvent({ name: "Party" })]);
   const { exitCode, printed } = await tryIt(luma);
   expect(exitCode).toBe(0);
-  // What a deployment logs of the sync.
+  // A deployment logs the same line.
   const log =
     /^lu\.ma sync of "Your calendar" .*: fetched 1, inserted 1, .*described 1. Calendar Calendar 1 /m;
   expect(printed).toMatch(log);
@@ -96,14 +95,14 @@ test("the demo with a key prints that calendar's events", async ({ luma }) => {
   expect(printed).toContain("Without it, the demo shows four made-up organizations");
 });
 
-test("the demo with a key says each retry, and when the calendar is empty", async ({ luma }) => {
+test("With a key, the demo prints retries, and says if there are no events", async ({ luma }) => {
   luma.setCalendar(KEY, []);
   const slowDown = [status(429), status(429, "", { "retry-after": "2" })];
   for (const answer of [status(503), ...slowDown, cutOff, status(200, "<h1>Welcome</h1>")]) {
     luma.answerNext(answer);
   }
   const { exitCode, lines } = await tryIt(luma);
-  expect([exitCode, lines.at(-1)]).toEqual([0, "\nThe calendar manages no events in that time."]);
+  expect([exitCode, lines.at(-1)]).toEqual([0, "\nThe calendar manages no events in that period."]);
   const { host } = new URL(luma.origin);
   expect(lines.filter((line) => line.startsWith("lu.ma:"))).toEqual([
     `lu.ma: ${host} answered 503 for page 1; retrying in 1 s.`,
@@ -114,7 +113,7 @@ test("the demo with a key says each retry, and when the calendar is empty", asyn
   ]);
 });
 
-test("the demo with a key says in one sentence why it failed, and fails", async ({ luma }) => {
+test("With a key, the demo says in one sentence why it failed", async ({ luma }) => {
   luma.answerNext(failure(401, "You are not signed in."));
   const { exitCode, lines } = await tryIt(luma);
   expect(exitCode).toBe(1);

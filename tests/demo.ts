@@ -1,6 +1,6 @@
 /**
- * The demo: the module's own functions on an engine in memory. Without a key, four organizations and a stand-in for
- * lu.ma; with LUMA_API_KEY, that real calendar, to try a key before deploying.
+ * The demo: runs the module's own functions in memory. Without a key, it shows four made-up organizations and a mock of
+ * lu.ma. With LUMA_API_KEY, it syncs that calendar, so you can try a key before you deploy.
  */
 import { ConvexError } from "convex/values";
 import { api, internal } from "../convex/_generated/api";
@@ -18,7 +18,7 @@ import { toCall } from "./support/webhook";
 
 export type Say = (line: string) => void;
 
-/** The exit code: 0 when everything went as it should. */
+/** @returns the exit code: 0 if everything went well. */
 export async function main(): Promise<number> {
   const say: Say = console.log.bind(console);
   if (process.env.LUMA_API_KEY?.trim()) return await tryKey(say);
@@ -38,10 +38,10 @@ export async function tryKey(say: Say): Promise<number> {
   say("LUMA_API_KEY is set: syncing its calendar from 30 days ago to 90 days ahead, in memory.");
   say("(Without it, the demo shows four made-up organizations.)\n");
   const t = startEngine();
-  // Not with setLumaConfig, because the queue would begin a sync of its own.
+  // Not with setLumaConfig, which would make the queue sync it as well.
   const orgId = await insertOrg(t, { name: "Your calendar", lumaApiKey: "env:LUMA_API_KEY" });
   try {
-    // What a deployment logs: each wait, and what the sync came to.
+    // Prints what a deployment would log: each wait, and the result of the sync.
     await hearLog(() => t.action(internal.events.sync.syncOrgEvents, { orgId }), say);
   } catch (error) {
     say(error instanceof ConvexError ? (error.data as SyncFailure).message : String(error));
@@ -54,10 +54,10 @@ export async function tryKey(say: Say): Promise<number> {
       .take(20_000),
   );
   if (events.length === 0) {
-    say("\nThe calendar manages no events in that time.");
+    say("\nThe calendar manages no events in that period.");
     return 0;
   }
-  say("\nIts events (visitors see those that are listed):");
+  say("\nIts events (visitors see the listed ones):");
   say(toTable(events.map((event) => ({ ...toRow(event), status: event.status }))));
   return 0;
 }
@@ -68,12 +68,12 @@ const KEYS = { berlin: "key-of-berlin", chess: "key-of-chess", wrong: "a-mistype
 
 const SECRET = "whsec_of_chess";
 
-/** Two days of four organizations, in simulated time: what each sync does, and what pages and a dashboard then show. */
+/** Two days of four organizations, in simulated time: what each sync does, and what pages and a dashboard show. */
 export async function showAll(luma: LumaServer, say: Say): Promise<void> {
   process.env.LUMA_LIST_EVENTS_URL = luma.url();
   const midnight = Math.floor(Date.now() / DAY_MS) * DAY_MS;
   useSimulatedTime(midnight + 6 * HOUR_MS);
-  // Only waits: what each sync did is in a table.
+  // Only the waits: the tables show what each sync did.
   const hear: Say = (line) => (line.startsWith("lu.ma: ") ? say(line) : undefined);
   try {
     await hearLog(() => show(luma, say, midnight), hear);
@@ -88,16 +88,15 @@ async function show(luma: LumaServer, say: Say, midnight: number): Promise<void>
   const letTimePass = (minutes: number) => passTime(minutes * 60_000, luma.activity);
   const waitUntil = (hour: number) =>
     letTimePass((midnight + hour * HOUR_MS - Date.now()) / 60_000);
-  say(
-    "A stand-in for lu.ma on this machine, four organizations, and two days in two seconds (UTC).",
-  );
+  say("Four organizations, a mock of lu.ma on this machine, and two days in two seconds (UTC).");
 
   say(
-    "\n06:00. They are connected, and synced at once. lu.ma rate-limits Chess Club, Berlin Makers has",
+    "\n06:00: The organizations are connected and synced right away. lu.ma rate limits Chess Club,",
   );
   say(
-    "three pages of events, Gym Mitte's key is mistyped, and Book Circle only has a page to embed.",
+    "Berlin Makers has three pages of events, Gym Mitte's key is mistyped, and Book Circle has no",
   );
+  say("key, just a page to embed.");
   luma.setCalendar(KEYS.berlin, berlinCalendar(base));
   luma.setCalendar(KEYS.chess, chessCalendar(base));
   luma.describeCalendar(KEYS.berlin, { name: "Makers" });
@@ -116,31 +115,30 @@ async function show(luma: LumaServer, say: Say, midnight: number): Promise<void>
   await showSyncs();
 
   await waitUntil(7);
-  say("\n07:00. The morning's run. Nothing has changed.");
+  say("\n07:00: The daily run. Nothing has changed.");
   await t.mutation(internal.events.sync.runFullEventSync, {});
   await showSyncs();
 
   await waitUntil(9);
-  say("\n09:00. Chess Club cancels its tournament. lu.ma's webhook calls.");
+  say("\n09:00: Chess Club cancels its tournament, and lu.ma calls the webhook.");
   luma.dropEvent(TOURNAMENT);
   const body = JSON.stringify({ type: "event.canceled", data: { id: TOURNAMENT } });
   const { status: code } = await t.fetch(`/luma/${chess.orgId}`, toCall(body, SECRET));
   const isOnPage = async () => {
     const page = await t.query(api.events.queries.getOrgEvents, { orgId: chess.orgId, now: base });
-    return page?.upcoming.some(({ title }) => title === "Tournament") ? "yes" : "no";
+    return page?.upcoming.some(({ title }) => title === "Tournament") ? "Yes" : "No";
   };
   const before = await isOnPage();
   await letTimePass(1);
-  say(
-    `The call is answered with ${code}. Is the tournament on the page? ${before}. A minute later? ${await isOnPage()}.`,
-  );
+  say(`The webhook answers ${code}. Is the tournament still on the page? ${before}.`);
+  say(`A minute later? ${await isOnPage()}.`);
   outcomes.clear();
 
   await waitUntil(24 + 7);
   say(
-    "\n07:00 on the next day. Chess Club has renamed its next evening and deleted the one after it,",
+    "\n07:00 the next day: Chess Club has renamed its next event and deleted the one after that.",
   );
-  say("and a proxy answers in lu.ma's place when Berlin Makers is asked for.");
+  say("For Berlin Makers, a proxy answers instead of lu.ma.");
   luma.setCalendar(KEYS.chess, chessCalendar(base, "Blitz night"));
   for (const id of [TOURNAMENT, "evt-chess-2"]) luma.dropEvent(id);
   luma.answerNext(status(403, "<h1>Blocked</h1>"), { key: KEYS.berlin });
@@ -152,13 +150,13 @@ async function show(luma: LumaServer, say: Say, midnight: number): Promise<void>
 }
 
 async function showStatus(t: Engine, say: Say): Promise<void> {
-  say("\nWhat orgs/queries:getSyncStatus says now:");
+  say("\nThe status, from orgs/queries:getSyncStatus:");
   const { page } = await t.query(internal.orgs.queries.getSyncStatus, {});
   const rows = page.map(({ name, calendar, lastSyncedAt, nextSyncAt, liveUpdates, error }) => ({
     organization: name,
-    calendar: calendar?.name ?? "not known",
+    calendar: calendar?.name ?? "unknown",
     "last synced": lastSyncedAt ?? "never",
-    "next sync": nextSyncAt ?? "in the morning",
+    "next sync": nextSyncAt ?? "next daily run",
     "live updates": liveUpdates,
     error: error ?? "",
   }));
@@ -171,7 +169,7 @@ type Org = { orgId: Id<"organizations">; name: string };
 async function createOrgs(t: Engine): Promise<Org[]> {
   const embed = "https://lu.ma/embed/calendar/cal-BookCircle/events";
   const configs = [
-    // First, because it is always synced: the columns of a table are those of its first row.
+    // First, because it's always synced, and a table has the columns of its first row.
     { name: "Chess Club", lumaApiKey: KEYS.chess, lumaWebhookSecret: SECRET },
     { name: "Berlin Makers", lumaApiKey: KEYS.berlin },
     { name: "Gym Mitte", lumaApiKey: KEYS.wrong },
@@ -188,16 +186,16 @@ async function createOrgs(t: Engine): Promise<Org[]> {
 
 /** Three pages of 100. */
 const BERLIN_EVENTS = 225;
-const BERLIN_TO_COME = 6;
+const BERLIN_UPCOMING = 6;
 
-/** From 25 days ago on: none may enter or leave the window while the demo runs, whatever the time of day. */
+/** Starts 25 days ago, so that no event enters or leaves the window while the demo runs. */
 function berlinCalendar(base: number): WireEvent[] {
   const workshops = Array.from({ length: BERLIN_EVENTS - 1 }, (_, index) => {
     const left = BERLIN_EVENTS - 1 - index;
-    const isPast = left > BERLIN_TO_COME;
+    const isPast = left > BERLIN_UPCOMING;
     const inMs = isPast
       ? -25 * DAY_MS + index * 2.6 * HOUR_MS
-      : (BERLIN_TO_COME + 1 - left) * DAY_MS;
+      : (BERLIN_UPCOMING + 1 - left) * DAY_MS;
     return event(base, `evt-berlin-${index}`, `Workshop ${index + 1}`, inMs);
   });
   return [...workshops, openDay(base)];
@@ -219,7 +217,7 @@ function chessCalendar(base: number, nextEvening = "Chess evening"): WireEvent[]
   ];
 }
 
-/** Two calendars manage it. */
+/** Is on two calendars. */
 function openDay(base: number): WireEvent {
   return event(base, "evt-open-day", "Open day of Makers and Chess Club", 8 * DAY_MS);
 }
@@ -240,8 +238,10 @@ async function showPages(t: Engine, orgs: Org[], say: Say): Promise<void> {
   if (!chess || !books) throw new Error("an organization is missing");
   const now = Date.now();
 
-  say("\nChess Club's page. The private board meeting is not on it; of the guests-only dinner's");
-  say("place, it shows the city.");
+  say(
+    "\nChess Club's page. It leaves out the private board meeting, and shows only the city of the",
+  );
+  say("dinner, whose address is for guests only.");
   const { getDashboardEvents, getOrgEvents } = api.events.queries;
   const page = await t.query(getOrgEvents, { orgId: chess.orgId, now });
   const upcoming = page?.upcoming ?? [];
@@ -250,8 +250,10 @@ async function showPages(t: Engine, orgs: Org[], say: Say): Promise<void> {
   const embed = await t.query(getOrgEvents, { orgId: books.orgId, now });
   say(`\nBook Circle's page embeds ${embed?.calendarUrl}.`);
 
-  say("\nThe dashboard of a member of Chess Club: its events, then some from elsewhere. The open");
-  say("day, which is in two calendars, is there once.");
+  say(
+    "\nThe dashboard of a member of Chess Club: the club's events first, and then some from other",
+  );
+  say("organizations. The open day, which is on two calendars, appears once.");
   const membership = { userId: "user-1", orgId: chess.orgId, role: "member" } as const;
   await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
   const member = t.withIdentity({ subject: "user-1" });
@@ -262,7 +264,7 @@ async function showPages(t: Engine, orgs: Org[], say: Say): Promise<void> {
 
 type Outcome = sync.SyncCounts | "failed";
 
-/** An engine that keeps what each organization's sync came to. */
+/** An engine that records the result of each organization's sync. */
 function startObservedEngine() {
   const outcomes = new Map<string, Promise<Outcome>>();
   const syncOrgEvents = withHandler(sync.syncOrgEvents, (handler) => {

@@ -26,7 +26,7 @@ import {
 const KEY = "secret-4711";
 const MINUTE_MS = 60_000;
 
-/** An event that starts so many hours from now. */
+/** An event that starts this many hours from now. */
 function inHours(hours: number, overrides: Partial<WireEvent> = {}): WireEvent {
   return aWireEvent({
     id: `evt-${hours}`,
@@ -56,7 +56,7 @@ async function start(): Promise<void> {
 
 const sync = () => syncOrg(t, luma, orgId);
 
-/** The ids that lu.ma was asked for since last time. */
+/** The ids of the events that were requested since the last call. */
 function askedFor(): string[] {
   const asked = luma.requestsOf("event").map(({ query }) => query.get("event_id") ?? "");
   luma.requests.length = 0;
@@ -70,10 +70,10 @@ async function descriptionOf(id: string): Promise<string | undefined> {
 /** The part of the last log line that is about single events. */
 function lastNote(): string {
   const line = String(vi.mocked(console.log).mock.calls.at(-1)?.[0]);
-  return line.slice(line.indexOf("Single events fetched"));
+  return line.slice(line.indexOf("Single events requested"));
 }
 
-test("Descriptions are asked for one by one, 300 ms apart, after the list is written and stamped", async () => {
+test("Descriptions are fetched one by one, 300 ms apart, after the list is stored", async () => {
   luma.setCalendar(KEY, [inHours(1), inHours(2), inHours(3)]);
   const seen: unknown[] = [];
   luma.answerNext(
@@ -87,14 +87,14 @@ test("Descriptions are asked for one by one, 300 ms apart, after the list is wri
     { kind: "event" },
   );
   expect(await sync()).toMatchObject({ inserted: 3, described: 3 });
-  expect(lastNote()).toBe("Single events fetched: 3.");
+  expect(lastNote()).toBe("Single events requested: 3.");
   expect(seen).toEqual([NOW, 3]);
   const times = luma.requestsOf("event").map(({ at }) => at);
   expect(times.slice(1).map((at, i) => at - (times[i] ?? 0))).toEqual([300, 300]);
   expect(await descriptionOf("evt-2")).toBe("What happens at evt-2");
 });
 
-test("Descriptions in the list itself are ignored", async () => {
+test("A description in the list itself is ignored", async () => {
   const event = inHours(1, { description: "from the list" });
   luma.answerNext(status(200, { entries: [event], has_more: false }));
   luma.setCalendar(KEY, [inHours(1, { description: "of the event" })]);
@@ -102,7 +102,7 @@ test("Descriptions in the list itself are ignored", async () => {
   expect(await descriptionOf("evt-1")).toBe("of the event");
 });
 
-test("Descriptions come from lu.ma's older address on a morning on which that gave the list", async () => {
+test("Descriptions come from the older address if the list came from there", async () => {
   const hosts = routeLumaHosts(luma);
   luma.setCalendar(KEY, [inHours(1)]);
   luma.answerNext(failure(404, "Not found."));
@@ -113,7 +113,7 @@ test("Descriptions come from lu.ma's older address on a morning on which that ga
   expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
 });
 
-test("Descriptions are asked for of listed events that have not ended, and of no others", async () => {
+test("Descriptions are fetched only for public events that are not over", async () => {
   luma.setCalendar(KEY, [
     inHours(-3, { id: "over", end_at: new Date(NOW).toISOString() }),
     inHours(-2, { id: "over, without an end" }),
@@ -123,7 +123,7 @@ test("Descriptions are asked for of listed events that have not ended, and of no
   ]);
   await sync();
   expect(askedFor()).toEqual(["running", "to come"]);
-  // For what is stored no less than for what is new, but not for what is removed.
+  // Stored events are no different from new ones, unless they were removed.
   await sync();
   expect(askedFor()).toEqual(["running", "to come"]);
   luma.dropEvent("running");
@@ -133,7 +133,7 @@ test("Descriptions are asked for of listed events that have not ended, and of no
   expect(askedFor()).toEqual(["to come"]);
 });
 
-test("Descriptions are asked for of what is public from today on, and no more of what is private from today on", async () => {
+test("Descriptions are fetched once an event is public, and no longer once it is private", async () => {
   luma.setCalendar(KEY, [
     inHours(1, { visibility: "private" }),
     inHours(2),
@@ -150,7 +150,7 @@ test("Descriptions are asked for of what is public from today on, and no more of
   expect(askedFor()).toEqual(["evt-1", "postponed"]);
 });
 
-test("Descriptions are asked for also of an event whose entry cannot be read today", async () => {
+test("An event's description is fetched even if its entry can't be read", async () => {
   luma.setCalendar(KEY, [inHours(1), inHours(2)]);
   await sync();
   askedFor();
@@ -163,40 +163,38 @@ test("Descriptions are asked for also of an event whose entry cannot be read tod
   expect(await descriptionOf("evt-1")).toBe("edited");
 });
 
-test("Descriptions are asked for at most 100 a sync: first the ones not asked for yet, the soonest first", async () => {
+test("A sync fetches 100 descriptions: those that were never requested come first", async () => {
   const calendar = hoursFrom(1, 130);
   luma.setCalendar(KEY, calendar);
   expect(await sync()).toMatchObject({ inserted: 130, described: 100 });
   expect(askedFor()).toEqual(calendar.slice(0, 100).map(({ id }) => id));
-  expect(lastNote()).toBe("Single events fetched: 100.");
+  expect(lastNote()).toBe("Single events requested: 100.");
 
-  // The 30 that are left come before the soonest ones, which come again.
+  // The 30 that are left come before the soonest ones, which are requested again.
   expect(await sync()).toMatchObject({ unchanged: 130, described: 30 });
   expect(askedFor()).toEqual(
     [...calendar.slice(100), ...calendar.slice(0, 70)].map(({ id }) => id),
   );
 
-  // A new one comes first, though it is the last to start.
+  // A new event comes first, although it is the last to start.
   luma.setCalendar(KEY, [...calendar, inHours(200)]);
   expect(await sync()).toMatchObject({ inserted: 1, described: 1 });
   expect(askedFor()).toEqual(["evt-200", ...calendar.slice(0, 99).map(({ id }) => id)]);
 });
 
-test("Descriptions that are edited come with the next sync, among the 100 soonest", async () => {
+test("The next sync updates edited descriptions of the 100 soonest events", async () => {
   const calendar = hoursFrom(1, 101);
   luma.setCalendar(KEY, calendar);
   await sync();
   await sync();
-  luma.setCalendar(
-    KEY,
-    calendar.map((event) => ({ ...event, description: "edited" })),
-  );
+  const edited = calendar.map((event) => ({ ...event, description: "edited" }));
+  luma.setCalendar(KEY, edited);
   expect(await sync()).toMatchObject({ unchanged: 101, described: 100 });
   expect(await descriptionOf("evt-100")).toBe("edited");
   expect(await descriptionOf("evt-101")).toBe("What happens at evt-101");
 });
 
-test("Descriptions are kept when the listing changes, when an event is removed, and when it returns", async () => {
+test("A description is kept if its event changes, is removed, or comes back", async () => {
   luma.setCalendar(KEY, [inHours(1)]);
   await sync();
   luma.setCalendar(KEY, [inHours(1, { name: "Renamed" })]);
@@ -208,7 +206,7 @@ test("Descriptions are kept when the listing changes, when an event is removed, 
   expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
 });
 
-test("Descriptions that lu.ma cleared are cleared here, and ones that it never had are written once", async () => {
+test("A description that lu.ma cleared is cleared, and an absent one isn't written again", async () => {
   const without = { description: null, description_md: null };
   luma.setCalendar(KEY, [inHours(1), inHours(2, without)]);
   expect(await sync()).toMatchObject({ described: 1 });
@@ -218,109 +216,94 @@ test("Descriptions that lu.ma cleared are cleared here, and ones that it never h
   expect(await sync()).toMatchObject({ described: 0 });
 });
 
-const ofThatEvent: [string, Answer][] = [
+const UNUSABLE: [string, Answer][] = [
   ["404", failure(404, "Not found.")],
   ["422", failure(422, "No.")],
-  ["a redirect", status(302, "", { location: "/" })],
-  ["with no event", status(200, { message: "internal" })],
+  ["with a redirect", status(302, "", { location: "/" })],
+  ["without an event", status(200, { message: "internal" })],
   ["with another event", status(200, inHours(7, { description: "of another" }))],
-  ["with what cannot be read", status(200, inHours(1, { name: "", description: "new" }))],
+  ["with an unreadable event", status(200, inHours(1, { name: "", description: "new" }))],
   ...[
     { visibility: "private" },
     { access: "none" },
     { platform: "other" },
     { status: "pending" },
   ].map((said): [string, Answer] => [
-    `with what is not public: ${JSON.stringify(said)}`,
+    `with an event that isn't public: ${JSON.stringify(said)}`,
     status(200, inHours(1, { ...said, description: "secret" })),
   ]),
 ];
-test.for(ofThatEvent)(
-  "An event keeps its description when lu.ma answers %s",
-  async ([, answer]) => {
-    luma.setCalendar(KEY, [inHours(1), inHours(2)]);
-    await sync();
-    luma.setCalendar(KEY, [inHours(1), inHours(2, { description: "edited" })]);
-    luma.answerNext(answer, { kind: "event" });
-    // It costs only itself.
-    expect(await sync()).toMatchObject({ unchanged: 2, described: 1 });
-    expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
-    expect(await descriptionOf("evt-2")).toBe("edited");
-    // The first time it counts as asked for, so that others have their turn.
-    await start();
-    luma.setCalendar(KEY, hoursFrom(1, 101));
-    luma.answerNext(answer, { kind: "event" });
-    expect(await sync()).toMatchObject({ described: 99 });
-    expect((await storedEvents(t)).get("evt-1")?.isDescribed).toBe(true);
-    expect(await descriptionOf("evt-1")).toBeUndefined();
-    askedFor();
-    expect(await sync()).toMatchObject({ described: 2 });
-    expect(askedFor().slice(0, 2)).toEqual(["evt-101", "evt-1"]);
-  },
-);
+test.for(UNUSABLE)("An event keeps its description if lu.ma answers %s", async ([, answer]) => {
+  luma.setCalendar(KEY, [inHours(1), inHours(2)]);
+  await sync();
+  luma.setCalendar(KEY, [inHours(1), inHours(2, { description: "edited" })]);
+  luma.answerNext(answer, { kind: "event" });
+  // The next event is described.
+  expect(await sync()).toMatchObject({ unchanged: 2, described: 1 });
+  expect(await descriptionOf("evt-1")).toBe("What happens at evt-1");
+  expect(await descriptionOf("evt-2")).toBe("edited");
+  // A first answer like this counts as a request, so that others get their turn.
+  await start();
+  luma.setCalendar(KEY, hoursFrom(1, 101));
+  luma.answerNext(answer, { kind: "event" });
+  expect(await sync()).toMatchObject({ described: 99 });
+  expect((await storedEvents(t)).get("evt-1")?.isDescribed).toBe(true);
+  expect(await descriptionOf("evt-1")).toBeUndefined();
+  askedFor();
+  expect(await sync()).toMatchObject({ described: 2 });
+  expect(askedFor().slice(0, 2)).toEqual(["evt-101", "evt-1"]);
+});
 
-test.for<{ what: string; answer: Answer; why: string; tookMs?: number }>([
-  { what: "401", answer: failure(401, "No."), why: "answered 401 for one event" },
-  { what: "503", answer: status(503), why: "answered 503 for one event" },
-  { what: "404 in HTML", answer: status(404), why: "answered 404 for one event" },
-  { what: "HTML", answer: status(200, "<h1>Hi</h1>"), why: "that is not JSON for one event" },
-  { what: "by hanging up", answer: reset, why: "no connection to 127.0.0.1" },
-  { what: "nothing in 10 s", answer: silence, why: "gave no answer within 10 s", tookMs: 10_000 },
+test.for<[what: string, Answer, why: string, tookMs?: number]>([
+  ["401", failure(401, "No."), "answered 401 for one event"],
+  ["503", status(503), "answered 503 for one event"],
+  ["404 in HTML", status(404), "answered 404 for one event"],
+  ["HTML", status(200, "<h1>Hi</h1>"), "that is not JSON for one event"],
+  ["no connection", reset, "no connection to 127.0.0.1"],
+  ["no answer in 10 s", silence, "gave no answer within 10 s", 10_000],
 ])(
-  "An event for which lu.ma answers $what is skipped once, and the next one is asked for",
-  async ({ answer, why, tookMs = 0 }) => {
+  "An event whose request fails (%s) is skipped, and the next one is fetched",
+  async ([, answer, why, tookMs = 0]) => {
     luma.setCalendar(KEY, hoursFrom(1, 5));
     luma.answerNext(answer, { eventId: "evt-2" });
     expect(await sync()).toMatchObject({ inserted: 5, described: 4 });
     expect(Date.now() - NOW).toBeGreaterThanOrEqual(tookMs);
     expect(Date.now() - NOW).toBeLessThan(tookMs + 3_000);
     expect(askedFor()).toEqual(["evt-1", "evt-2", "evt-3", "evt-4", "evt-5"]);
-    expect(lastNote()).toMatch(/^Single events fetched: 5; continued after a failure: /);
+    expect(lastNote()).toMatch(/^Single events requested: 5; last failure: /);
     expect(lastNote()).toContain(why);
-    // What is only a description makes no sync fail.
+    // A missing description doesn't make a sync fail.
     expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
     expect(await sync()).toMatchObject({ described: 1 });
   },
 );
 
-test.for<{ what: string; failing: string[]; answer: Answer; asked: string[] }>([
-  {
-    what: "two events in a row fail",
-    failing: ["evt-2", "evt-3"],
-    answer: status(503),
-    asked: ["evt-1", "evt-2", "evt-3"],
-  },
-  {
-    what: "lu.ma answers 429",
-    failing: ["evt-2"],
-    answer: status(429, "", { "retry-after": "60" }),
-    asked: ["evt-1", "evt-2"],
-  },
-])("Descriptions wait for the next sync when $what", async ({ failing, answer, asked }) => {
+test.for<[string, failing: string[], Answer, asked: string[]]>([
+  ["two events in a row fail", ["evt-2", "evt-3"], status(503), ["evt-1", "evt-2", "evt-3"]],
+  ["lu.ma answers 429", ["evt-2"], status(429, "", { "retry-after": "60" }), ["evt-1", "evt-2"]],
+])("Descriptions wait for the next sync if %s", async ([, failing, answer, asked]) => {
   luma.setCalendar(KEY, hoursFrom(1, 5));
   for (const eventId of failing) luma.answerNext(answer, { eventId });
   expect(await sync()).toMatchObject({ inserted: 5, described: 1 });
   expect(askedFor()).toEqual(asked);
-  expect(lastNote()).toMatch(/^Single events fetched: \d; gave up after a failure: .*[^.]\.$/);
+  expect(lastNote()).toMatch(/^Single events requested: \d; gave up after a failure: .*[^.]\.$/);
   expect(await getOrg(t, orgId)).not.toHaveProperty("eventsSyncError");
-  // Those that were not asked for come first.
+  // Those that weren't requested come first.
   expect(await sync()).toMatchObject({ described: 4 });
   expect(askedFor()[0]).toBe(asked.length === 3 ? "evt-4" : "evt-3");
 });
 
-test("Three mornings with one event that always fails describe the events behind it", async () => {
+test("An event that fails in every sync doesn't keep others from being described", async () => {
   luma.failBetween(-Infinity, Infinity, status(503), { eventId: "evt-1" });
-  for (const text of ["first", "second", "third"]) {
-    luma.setCalendar(
-      KEY,
-      hoursFrom(1, 3).map((event) => ({ ...event, description: text })),
-    );
+  for (const description of ["first", "second", "third"]) {
+    const events = hoursFrom(1, 3).map((event) => ({ ...event, description }));
+    luma.setCalendar(KEY, events);
     expect(await sync()).toMatchObject({ described: 2 });
-    expect([await descriptionOf("evt-2"), await descriptionOf("evt-3")]).toEqual([text, text]);
+    for (const id of ["evt-2", "evt-3"]) expect(await descriptionOf(id)).toBe(description);
   }
 });
 
-test("No description is asked for when the listing took all of the 7 minutes", async () => {
+test("No description is fetched if the list took all of the 7 minutes", async () => {
   luma.setCalendar(KEY, [inHours(1)]);
   luma.answerNext((response, request) => {
     setTime(NOW + 7 * MINUTE_MS);
@@ -328,13 +311,13 @@ test("No description is asked for when the listing took all of the 7 minutes", a
   });
   expect(await sync()).toMatchObject({ inserted: 1, described: 0 });
   expect(luma.requestsOf("event")).toEqual([]);
-  expect(lastNote()).toBe("Single events fetched: 0.");
+  expect(lastNote()).toBe("Single events requested: 0.");
 });
 
-test("Descriptions that do not come within the 7 minutes are left for the next sync", async () => {
+test("Descriptions that can't be fetched within the 7 minutes wait for the next sync", async () => {
   luma.setCalendar(KEY, hoursFrom(1, 100));
   luma.answerMs = ({ kind }) => (kind === "event" ? 9_000 : 0);
-  // One more had 6 s left.
+  // The 47th request had only 6 s left.
   expect(await sync()).toMatchObject({ described: 46 });
   expect(askedFor()).toHaveLength(47);
   expect(Date.now() - NOW).toBeLessThan(7 * MINUTE_MS + 5_000);
@@ -342,7 +325,7 @@ test("Descriptions that do not come within the 7 minutes are left for the next s
   expect(await sync()).toMatchObject({ described: 54 });
 });
 
-test("Descriptions are not written once a later sync has begun, and the earlier one ends well all the same", async () => {
+test("A sync that is overtaken while it fetches descriptions succeeds without them", async () => {
   luma.setCalendar(KEY, [inHours(1)]);
   luma.answerNext(
     (response, request) => {
@@ -352,7 +335,7 @@ test("Descriptions are not written once a later sync has begun, and the earlier 
   );
   expect(await sync()).toMatchObject({ inserted: 1, described: 0 });
   expect(lastNote()).toMatch(
-    / Not all descriptions were written: A later sync of .* nothing more\.$/,
+    / Not all descriptions were written: This sync of .* was overtaken.*\.$/,
   );
   expect(await descriptionOf("evt-1")).toBeUndefined();
 });

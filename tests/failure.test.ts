@@ -1,4 +1,4 @@
-/** The sentence that an administrator reads when a sync fails. What each cause leads to is in lumaClient.test.ts. */
+/** The sentence that an administrator reads when a sync fails. lumaClient.test.ts tests what each cause leads to. */
 import { ConvexError } from "convex/values";
 import { expect, test, vi } from "vitest";
 import { describeFailure, SyncError, toFailure, type Cause } from "../convex/events/failure";
@@ -12,7 +12,7 @@ function inVariable() {
   return resolveLumaKey({ lumaApiKey: "env:LUMA_API_KEY_ACME" }, null);
 }
 
-/** What is said after "Organization … was not synced: it went wrong." */
+/** What the message says after "Organization … was not synced: it went wrong." */
 function adviceFor(causes: Cause[], key = STORED): string {
   const { message } = describeFailure(new SyncError("it went wrong", ...causes), "Acme", key);
   const begin = 'Organization "Acme" was not synced: it went wrong.';
@@ -47,42 +47,42 @@ test.for<{ cause: Cause; advice: string }>([
   { cause: "refused", advice: READ_IT },
   { cause: "unreadable", advice: NEWER_VERSION },
   { cause: "misconfigured", advice: "" },
-])("An administrator is told what to do about the cause $cause", ({ cause, advice }) => {
+])("A failure of the cause $cause tells an administrator what to do", ({ cause, advice }) => {
   expect(adviceFor([cause])).toBe(advice);
 });
 
-test("A key in a variable is replaced in two steps, or in one and a night", () => {
+test("The error for a rejected key in a variable says how to replace and use it", () => {
   expect(adviceFor(["keyRejected"], inVariable())).toBe(
     "The key in the environment variable LUMA_API_KEY_ACME is wrong, or its calendar isn't on Luma Plus: copy the key from " +
       'the calendar\'s settings on lu.ma, and run npx convex env set LUMA_API_KEY_ACME. Then press "sync now" or run ' +
-      "events/sync:syncOrgEvents; otherwise, the next morning's run uses it.",
+      "events/sync:syncOrgEvents; otherwise, the next daily run uses it.",
   );
 });
 
-test.for<{ causes: Cause[]; kind: string; advice: string }>([
-  { causes: ["gone", "redirected"], kind: "permanent", advice: NEWER_VERSION },
-  { causes: ["gone", "keyRejected"], kind: "permanent", advice: `${NEWER_VERSION} ${REPLACE_KEY}` },
-  { causes: ["gone", "unavailable"], kind: "transient", advice: RETRIED },
-  { causes: ["gone", "tooSlow"], kind: "transient", advice: RETRIED },
-])("Two addresses that fail by $causes are a $kind failure", ({ causes, kind, advice }) => {
+test.for<[causes: Cause[], kind: string, advice: string]>([
+  [["gone", "redirected"], "permanent", NEWER_VERSION],
+  [["gone", "keyRejected"], "permanent", `${NEWER_VERSION} ${REPLACE_KEY}`],
+  [["gone", "unavailable"], "transient", RETRIED],
+  [["gone", "tooSlow"], "transient", RETRIED],
+])("The causes %s of two addresses are a %s failure", ([causes, kind, advice]) => {
   expect(describeFailure(new SyncError("no", ...causes), "Acme", STORED).kind).toBe(kind);
   expect(adviceFor(causes)).toBe(advice);
 });
 
-test("An address in LUMA_LIST_EVENTS_URL is suspected of what lu.ma seems to do", () => {
+test("A failure that looks like lu.ma's suggests checking LUMA_LIST_EVENTS_URL if set", () => {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", "https://proxy.example/calendar/list-events");
   const suspicion =
     "LUMA_LIST_EVENTS_URL is set on this deployment: if it is wrong, correct it, or remove it to use lu.ma itself.";
   expect(adviceFor(["unavailable"])).toBe(`${suspicion} ${RETRIED}`);
   expect(adviceFor(["gone"])).toBe(`${NEWER_VERSION} ${suspicion}`);
-  // Of what is ours, it is not.
+  // These have nothing to do with the address.
   expect(adviceFor(["misconfigured"])).toBe("");
   expect(adviceFor([])).toBe(RETRIED);
   vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
   expect(adviceFor(["unavailable"])).toBe(RETRIED);
 });
 
-test("Convex is quoted by its first line, without the key, and not before the key is known", () => {
+test("A failed Convex call is quoted on one line, without the key, once that is known", () => {
   const error = new Error(`Uncaught Error: ${KEY} is too large\n    at handler (secret.js)`);
   const begin = 'Organization "Acme" was not synced: a call to Convex failed';
   expect(toFailure(error, "Acme", STORED)).toEqual({
@@ -93,7 +93,7 @@ test("Convex is quoted by its first line, without the key, and not before the ke
   expect(toFailure(error, "Acme")).toEqual({ message: `${begin}.`, kind: "transient" });
 });
 
-test("A sync that was ended says so in the words of what ended it", () => {
+test("The error of an overtaken sync is passed on unchanged", () => {
   const overtaken = { message: "A later sync has begun.", kind: "overtaken" };
   expect(toFailure(new ConvexError(overtaken), "Acme", STORED)).toEqual(overtaken);
 });

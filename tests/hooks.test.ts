@@ -1,4 +1,4 @@
-/** What an app fills in (lumaApp.ts), and whose calendar a key is said to be: through syncs and public queries. */
+/** What an app fills in (lumaApp.ts), and which calendar a key belongs to, tested through syncs and public queries. */
 import { ConvexError } from "convex/values";
 import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
@@ -10,8 +10,10 @@ import {
   aWireEvent,
   beginSync,
   getOrg,
+  HOUR_MS,
   insertOrg,
   storedEvents,
+  wireEvents,
 } from "./support/builders";
 import { passTime, setTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
@@ -25,7 +27,6 @@ vi.mock(import("../convex/lumaApp"), { spy: true });
 const { toShownOrg, onEventsPublished } = vi.mocked(app);
 
 const KEY = "secret-4711";
-const HOUR_MS = 3_600_000;
 const BAISH = { id: "cal-0oFA", name: "BAISH" };
 const { setLumaConfig } = internal.orgs.mutations;
 const { upsertEvents } = internal.events.mutations;
@@ -49,7 +50,7 @@ test.beforeEach(async ({ luma }) => {
   });
 });
 
-const setKey = async (lumaApiKey: string) =>
+const setKey = async (lumaApiKey: string | null) =>
   void (await t.mutation(setLumaConfig, { orgId, lumaApiKey }));
 const writeKey = () =>
   t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey: "key-2" }));
@@ -63,7 +64,7 @@ async function dashboardOf(identity: { subject: string; issuer?: string }) {
   return await t.withIdentity(identity).query(getDashboardEvents, { now: NOW });
 }
 
-/** An event of an organization, and a member. */
+/** Stores an event and a member of an organization. */
 async function store(orgId: Id<"organizations">, lumaEventId: string, userId: string) {
   await t.run(async (ctx) => {
     await ctx.db.insert("events", aStoredEvent(orgId, { lumaEventId }));
@@ -71,7 +72,7 @@ async function store(orgId: Id<"organizations">, lumaEventId: string, userId: st
   });
 }
 
-/** Schedules one function. */
+/** An onEventsPublished that schedules one function. */
 const notify: typeof app.onEventsPublished = async (ctx, { eventIds }) => {
   await ctx.scheduler.runAfter(0, internal.organizations.create, { name: eventIds.join() });
 };
@@ -79,28 +80,30 @@ const notified = async () =>
   (await jobs(t)).filter(({ name }) => name.includes("organizations:create"));
 
 const [hidden, over] = [{ visibility: "private" }, { start_at: at(-3), end_at: at(-1) }];
-test.for<[string, WireEvent[][], string[]]>([
-  ["events that are new", [[], [event(), event({ id: "evt-2" })]], ["evt-1", "evt-2"]],
-  ["one that is on", [[], [event({ start_at: at(-1) })]], ["evt-1"]],
-  ["one that was private", [[event(hidden)], [event()]], ["evt-1"]],
-  ["one that was removed", [[event()], [], [event()]], ["evt-1"]],
-  ["nothing that is private", [[], [event(hidden)]], []],
-  ["nothing that is over", [[], [event(over)]], []],
-  ["nothing that has begun without an end", [[], [event({ ...over, end_at: null })]], []],
-  ["nothing over that was private", [[event({ ...over, ...hidden })], [event(over)]], []],
-  ["nothing that changes", [[event()], [event({ name: "New", description: "New" })]], []],
-  ["nothing that becomes private", [[event()], [event(hidden)]], []],
-])("onEventsPublished is told about %s, at once", async ([, calendars, told], { luma }) => {
+test.for<[string, Partial<WireEvent>[][], string[]]>([
+  ["is called once for all new events", [[], [{}, { id: "evt-2" }]], ["evt-1", "evt-2"]],
+  ["is called for an event that is on now", [[], [{ start_at: at(-1) }]], ["evt-1"]],
+  ["is called for an event that was private", [[hidden], [{}]], ["evt-1"]],
+  ["is called for an event that was removed", [[{}], [], [{}]], ["evt-1"]],
+  ["isn't called for a private event", [[], [hidden]], []],
+  ["isn't called for an event that is over", [[], [over]], []],
+  ["isn't called once an event without an end has begun", [[], [{ ...over, end_at: null }]], []],
+  ["isn't called for a past event that becomes public", [[{ ...over, ...hidden }], [over]], []],
+  ["isn't called for an edited event", [[{}], [{ name: "New", description: "New" }]], []],
+  ["isn't called for an event that becomes private", [[{}], [hidden]], []],
+])("onEventsPublished %s", async ([, calendars, expected], { luma }) => {
   for (const calendar of calendars) {
     expect(published).toEqual([]);
-    luma.setCalendar(KEY, calendar);
+    luma.setCalendar(KEY, calendar.map(event));
     await syncOrg(t, luma, orgId);
   }
-  expect(published).toEqual(told.length > 0 ? [told] : []);
+  expect(published).toEqual(expected.length > 0 ? [expected] : []);
 });
 
-test("onEventsPublished is told about no event of a calendar's first sync", async ({ luma }) => {
-  const events = Array.from({ length: 300 }, (_, i) => event({ id: `evt-${i}` }));
+test("onEventsPublished isn't called for a calendar's first sync, or its retry", async ({
+  luma,
+}) => {
+  const events = wireEvents(300);
   luma.setCalendar(KEY, events);
   let writes = 0;
   faulty.refuse(upsertEvents, () => (writes += 1) > 1 && writes < 5);
@@ -112,58 +115,57 @@ test("onEventsPublished is told about no event of a calendar's first sync", asyn
   expect(published).toEqual([["evt-new"]]);
 });
 
-test.for<{ what: string; change: (luma: LumaServer) => Promise<void>; isTold: boolean }>([
-  { what: "the same key is set again", change: () => setKey(KEY), isTold: true },
-  { what: "another key of the same calendar is written by hand", change: writeKey, isTold: false },
-  {
-    what: "a key of another calendar is set",
-    change: (luma) => {
+const failLookup = (luma: LumaServer) => luma.answerNext(status(500), { kind: "calendar" });
+const useOlderAddress = (luma: LumaServer) =>
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
+const moveKey = (luma: LumaServer) => luma.describeCalendar(KEY, { id: "cal-2" });
+test.for<["is" | "isn't", when: string, change: (luma: LumaServer) => unknown]>([
+  ["is", "the same key is set again", () => setKey(KEY)],
+  ["isn't", "another key of the calendar is written by hand", writeKey],
+  [
+    "isn't",
+    "a key of another calendar is set",
+    (luma) => {
       luma.describeCalendar("key-2", { id: "cal-2" });
       return setKey("key-2");
     },
-    isTold: false,
-  },
-  {
-    what: "the key's calendar is another one",
-    change: (luma) => Promise.resolve(luma.describeCalendar(KEY, { id: "cal-2" })),
-    isTold: false,
-  },
-  {
-    what: "lu.ma doesn't say whose calendar it is",
-    change: (luma) => Promise.resolve(luma.answerNext(status(500), { kind: "calendar" })),
-    isTold: true,
-  },
-  {
-    what: "the sync is on the older address",
-    change: (luma) =>
-      Promise.resolve(void vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH))),
-    isTold: false,
-  },
-])(
-  "onEventsPublished is told about news ($isTold) when $what",
-  async ({ change, isTold }, { luma }) => {
-    for (const key of [KEY, "key-2"]) luma.setCalendar(key, [event()]);
-    luma.describeCalendar("key-2", BAISH);
-    await setKey(KEY);
-    await passTime(HOUR_MS, luma.activity);
-    for (const key of [KEY, "key-2"]) luma.setCalendar(key, [event(), event({ id: "evt-2" })]);
-    await change(luma);
-    await t.mutation(internal.events.sync.runFullEventSync, {});
-    await passTime(HOUR_MS, luma.activity);
-    expect((await storedEvents(t)).size).toBe(2);
-    expect(published).toEqual(isTold ? [["evt-2"]] : []);
-    // From then on, all is as usual.
-    vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url());
-    const all = [event(), event({ id: "evt-2" }), event({ id: "evt-3" })];
-    for (const key of [KEY, "key-2"]) luma.setCalendar(key, all.slice(0, 2));
-    await syncOrg(t, luma, orgId);
-    for (const key of [KEY, "key-2"]) luma.setCalendar(key, all);
-    await syncOrg(t, luma, orgId);
-    expect(published.at(-1)).toEqual(["evt-3"]);
-  },
-);
+  ],
+  [
+    "isn't",
+    "another key is written by hand and set, and lu.ma doesn't say whose it is",
+    async (luma) => {
+      await writeKey();
+      await setKey("key-2");
+      failLookup(luma);
+    },
+  ],
+  ["isn't", "the key now belongs to another calendar", moveKey],
+  ["is", "lu.ma doesn't say whose key it is", failLookup],
+  ["isn't", "the sync uses the older address", useOlderAddress],
+])("onEventsPublished %s called for a new event if %s", async ([is, , change], { luma }) => {
+  const setCalendars = (...ids: string[]) => {
+    const events = ids.map((id) => event({ id }));
+    for (const key of [KEY, "key-2"]) luma.setCalendar(key, events);
+  };
+  setCalendars("evt-1");
+  luma.describeCalendar("key-2", BAISH);
+  await setKey(KEY);
+  await passTime(HOUR_MS, luma.activity);
+  setCalendars("evt-1", "evt-2");
+  await change(luma);
+  await t.mutation(internal.events.sync.runFullEventSync, {});
+  await passTime(HOUR_MS, luma.activity);
+  expect((await storedEvents(t)).size).toBe(2);
+  expect(published).toEqual(is === "is" ? [["evt-2"]] : []);
+  // After one more sync, it is called again.
+  vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url());
+  await syncOrg(t, luma, orgId);
+  setCalendars("evt-1", "evt-2", "evt-3");
+  await syncOrg(t, luma, orgId);
+  expect(published.at(-1)).toEqual(["evt-3"]);
+});
 
-test("onEventsPublished isn't told about an event that has only come within 90 days", async ({
+test("onEventsPublished isn't called for an event that has only come within 90 days", async ({
   luma,
 }) => {
   const [far, near] = [
@@ -184,17 +186,14 @@ test("onEventsPublished isn't told about an event that has only come within 90 d
   expect(published).toEqual([["new"]]);
 });
 
-test("onEventsPublished is told about at most 50 events at a time", async ({ luma }) => {
+test("onEventsPublished gets at most 50 events per call", async ({ luma }) => {
   await syncOrg(t, luma, orgId);
-  luma.setCalendar(
-    KEY,
-    Array.from({ length: 120 }, (_, i) => event({ id: `evt-${i}` })),
-  );
+  luma.setCalendar(KEY, wireEvents(120));
   await syncOrg(t, luma, orgId);
   expect(published.map(({ length }) => length)).toEqual([50, 50, 20]);
 });
 
-test("what onEventsPublished schedules runs once, though writes fail", async ({ luma }) => {
+test("What onEventsPublished schedules runs once, even if writes fail", async ({ luma }) => {
   await syncOrg(t, luma, orgId);
   onEventsPublished.mockImplementation(notify);
   luma.setCalendar(KEY, [event()]);
@@ -209,7 +208,7 @@ test.for([
   new Error(`no room near ${KEY}`),
   new ConvexError("nobody to write to"),
   new ConvexError({ message: "no", kind: "ended" }),
-])("a sync whose onEventsPublished throws %s is a transient failure", async (error, { luma }) => {
+])("A sync is retried if onEventsPublished throws %s", async (error, { luma }) => {
   await syncOrg(t, luma, orgId);
   let calls = 0;
   onEventsPublished.mockImplementation(async (...args) => {
@@ -228,7 +227,7 @@ test.for([
   expect([(await storedEvents(t)).size, await notified()]).toMatchObject([1, [{}]]);
 });
 
-test("a logo in Convex's storage is asked for once an organization of a dashboard", async () => {
+test("A dashboard looks up a logo in Convex's file storage once per organization", async () => {
   t = startEngine({}, ownFieldsSchema);
   toShownOrg.mockImplementation(async (ctx, org) => {
     const { own: logoId } = org as { own?: Id<"_storage"> };
@@ -251,7 +250,7 @@ test("a logo in Convex's storage is asked for once an organization of a dashboar
   expect(asked).toEqual(["Mine", "Theirs", "Without"]);
 });
 
-test("an organization that toShownOrg hides from a visitor is nowhere, and is there for its members", async () => {
+test("An organization that toShownOrg hides from visitors is shown to its members", async () => {
   const hiddenId = await insertOrg(t, { name: "Private" });
   await store(hiddenId, "evt-hidden", "member");
   await store(orgId, "evt-shown", "member");
@@ -272,12 +271,24 @@ test("an organization that toShownOrg hides from a visitor is nowhere, and is th
   expect(names(theirs.userOrgEvents).sort()).toEqual(["Acme", "Private"]);
   const others = await dashboardOf({ subject: "stranger" });
   expect([names(others.userOrgEvents), names(others.otherOrgEvents)]).toEqual([[], ["Acme"]]);
-  // Not even to its own members, if the app says so.
+  // The app may hide it from its members, too.
   toShownOrg.mockResolvedValue(null);
   expect(await dashboardOf({ subject: "member" })).toEqual({
     userOrgEvents: [],
     otherOrgEvents: [],
   });
+});
+
+test("Other organizations are still synced if getOrgName throws for one", async ({ luma }) => {
+  await insertOrg(t, { name: "Broken", lumaApiKey: KEY });
+  vi.mocked(app).getOrgName.mockImplementation(({ name }) => {
+    if (name === "Broken") throw new Error("no profile");
+    return name;
+  });
+  const { runFullEventSync } = internal.events.sync;
+  expect(await t.mutation(runFullEventSync, {})).toMatchObject({ queued: 2 });
+  await passTime(HOUR_MS, luma.activity);
+  expect(luma.requestsOf("list")).toHaveLength(2);
 });
 
 const SITE = "https://acme.convex.site";
@@ -286,9 +297,9 @@ test.for<[string, string, string, string[]]>([
   ["Auth0", "https://acme.eu.auth0.com/", "auth0|65f", ["auth0|65f"]],
   ["Convex Auth", SITE, "j57|k17", ["j57"]],
   ["better-auth", SITE, "k97", ["k97"]],
-  ["whoever chooses subjects elsewhere", `${SITE}.example`, "alice|\n", ["alice|\n"]],
-  ["a subject without a user", SITE, "|k17", ["|k17"]],
-])("with %s, the signed-in person is the user and nobody else", async ([, issuer, subject, is]) => {
+  ["another issuer", `${SITE}.example`, "alice|\n", ["alice|\n"]],
+  ["a subject that begins with |", SITE, "|k17", ["|k17"]],
+])("With %s, a dashboard shows exactly the member's events", async ([, issuer, subject, is]) => {
   vi.stubEnv("CONVEX_SITE_URL", SITE);
   const users = ["user_2a", "auth0", "auth0|65f", "j57", "k17", "j57|k17", "k97", "alice"];
   for (const user of [...users, "alice|\n", "", "|k17"]) {
@@ -300,13 +311,13 @@ test.for<[string, string, string, string[]]>([
 
 const SAID = "Calendar BAISH (cal-0oFA).";
 const calendarOf = async () => (await t.run((ctx) => readSyncStatus(ctx, orgId))).calendar;
-/** What the last line of the log says, and the status. */
+/** The calendar according to the log's last line and to the status. */
 const said = async () => {
   const line = String(vi.mocked(console.log).mock.lastCall?.[0]);
   return [/Calendar .*?\)\./.exec(line)?.[0], await calendarOf()];
 };
 
-test("a sync asks once for the key's calendar, after the list and before anything is written", async ({
+test("A sync looks up the key's calendar once, between the list and its first write", async ({
   luma,
 }) => {
   luma.setCalendar(KEY, [event()]);
@@ -324,7 +335,7 @@ test("a sync asks once for the key's calendar, after the list and before anythin
   expect(page).toMatchObject([{ calendar: BAISH }]);
 });
 
-test("the calendar is the one of the last sync that stamped", async ({ luma }) => {
+test("The status shows the calendar that the last successful sync found", async ({ luma }) => {
   await syncOrg(t, luma, orgId);
   luma.describeCalendar(KEY, { name: "Renamed" });
   luma.answerNext(failure(401, "no"), { kind: "list" });
@@ -337,33 +348,29 @@ test("the calendar is the one of the last sync that stamped", async ({ luma }) =
   expect(await calendarOf()).toBeNull();
 });
 
-test.for<{ what: string; happen: () => Promise<unknown>; isKept: boolean }>([
-  { what: "the same key is set", happen: () => setKey(KEY), isKept: true },
-  { what: "another key is set", happen: () => setKey("key-2"), isKept: false },
-  {
-    what: "the key is cleared",
-    happen: () => t.mutation(setLumaConfig, { orgId, lumaApiKey: null }),
-    isKept: false,
-  },
-  {
-    what: "another key is written by hand, and a sync begins",
-    happen: () => writeKey().then(() => beginSync(t, orgId)),
-    isKept: false,
-  },
-])("what is known of the calendar is kept ($isKept) when $what", async (row, { luma }) => {
+test.for<[what: string, expected: typeof BAISH | null, change: () => Promise<unknown>]>([
+  ["keeps the calendar when the same key is set", BAISH, () => setKey(KEY)],
+  ["forgets the calendar when another key is set", null, () => setKey("key-2")],
+  ["forgets the calendar when the key is cleared", null, () => setKey(null)],
+  [
+    "forgets the calendar when a sync begins with another key that was written by hand",
+    null,
+    () => writeKey().then(() => beginSync(t, orgId)),
+  ],
+])("The status %s", async ([, expected, change], { luma }) => {
   await syncOrg(t, luma, orgId);
-  await row.happen();
-  expect(await calendarOf()).toEqual(row.isKept ? BAISH : null);
+  await change();
+  expect(await calendarOf()).toEqual(expected);
 });
 
 test.for<[string, Answer]>([
-  ["401", failure(401, "no")],
-  ["500", status(500)],
-  ["nothing at all", silence],
-  ["half", endlessBody],
+  ["a 401", failure(401, "no")],
+  ["a 500", status(500)],
+  ["nothing", silence],
+  ["an endless body", endlessBody],
   ["no calendar", status(200, {})],
 ])(
-  "a sync goes by the calendar that is stored when lu.ma answers %s",
+  "A sync keeps the stored calendar if lu.ma answers its lookup with %s",
   async ([, answer], { luma }) => {
     luma.answerNext(answer, { kind: "calendar" });
     expect(await syncOrg(t, luma, orgId)).toMatchObject({ fetched: 0 });

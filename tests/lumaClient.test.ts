@@ -47,7 +47,7 @@ async function fetchOne(luma: LumaServer, patience = PATIENT) {
   return await settle(fetchEvent(newRequest({ patience }), "evt-1"), luma.activity);
 }
 
-/** Why something failed, and what follows from it. */
+/** Why something failed, and with what consequences. */
 async function failureOf(failing: Promise<unknown>) {
   const error: unknown = await failing.catch((thrown: unknown) => thrown);
   if (!(error instanceof SyncError)) throw new Error("no SyncError", { cause: error });
@@ -64,7 +64,7 @@ function answerTimes(luma: LumaServer, times: number, answer: Answer): void {
   for (let i = 0; i < times; i += 1) luma.answerNext(answer);
 }
 
-/** Answers all requests from now on alike. */
+/** Answers all requests from now on the same way. */
 function answerAll(luma: LumaServer, answer: Answer): void {
   luma.failBetween(-Infinity, Infinity, answer);
 }
@@ -73,7 +73,7 @@ function answerAll(luma: LumaServer, answer: Answer): void {
 const firstPage = () =>
   status(200, { entries: wireEvents(100), has_more: true, next_cursor: "after-100" });
 
-/** An answer with a status and without the end of its body: the connection is lost, or nothing more comes. */
+/** An answer whose body never ends: the connection is lost, or nothing more comes. */
 const unfinished =
   (code: number, isLost: boolean): Answer =>
   (response, request) => {
@@ -92,15 +92,15 @@ type Row = {
   answer: Answer;
   cause: Cause;
   kind: "transient" | "permanent";
-  /** Seconds between attempts, of which there is one more. */
+  /** Seconds between attempts. */
   waits: number[];
-  /** Whether the older address of the list is asked after it. */
+  /** Whether the older address is tried next. */
   asksOlder: boolean;
-  /** What it means for one event. */
+  /** What it means as an answer to a request for one event. */
   ofOneEvent: "gone" | "nothing" | "failed";
 };
 
-/** Rows with the same consequences: transient ones are asked for again, perhaps, and permanent ones never. */
+/** Answers with the same consequences. */
 function rows(follows: Omit<Row, "what" | "answer">, answers: [string, Answer][]): Row[] {
   return answers.map(([what, answer]) => ({ what, answer, ...follows }));
 }
@@ -112,7 +112,7 @@ const transient = {
 } as const;
 const permanent = { ...transient, kind: "permanent" } as const;
 
-/** What lu.ma can do, and all that follows. */
+/** What lu.ma can answer, with all the consequences. */
 const ANSWERS: Row[] = [
   ...rows({ ...transient, cause: "rateLimited", waits: [1, 60, 60] }, [
     ["429 in JSON", limited("1")],
@@ -123,15 +123,15 @@ const ANSWERS: Row[] = [
     ["503 in HTML", html(503)],
     ["200 in HTML", html(200)],
     ["truncated JSON", status(200, '{"entries": [{"id": "ev')],
-    ["half an answer", cutOff],
+    ["an answer that breaks off", cutOff],
     ["no connection", reset],
     ["408 in JSON", json(408)],
     ["425 in HTML", html(425)],
   ]),
-  // After 30 s each.
+  // Each attempt takes 30 s.
   ...rows({ ...transient, cause: "unavailable", waits: [31, 32, 34] }, [
     ["no answer", silence],
-    ["an answer without an end", endlessBody],
+    ["an answer that never ends", endlessBody],
   ]),
   ...rows({ ...transient, cause: "foreign" }, [
     ["400 in HTML", html(400)],
@@ -161,11 +161,11 @@ const ANSWERS: Row[] = [
     ["422 in JSON", json(422)],
   ]),
   ...rows({ ...permanent, cause: "unreadable", asksOlder: true, ofOneEvent: "nothing" }, [
-    ["JSON that is no list", status(200, {})],
+    ["JSON that isn't a list", status(200, {})],
   ]),
 ];
 
-test("A list is asked for by window, order and page size, the key in a header", async ({
+test("A list is requested by window, order and page size, with the key in a header", async ({
   luma,
 }) => {
   luma.setCalendar(API_KEY, []);
@@ -180,7 +180,9 @@ test("A list is asked for by window, order and page size, the key in a header", 
   });
 });
 
-test("A list is read to its last page, one request a page, 200 ms apart", async ({ luma }) => {
+test("A list is read to its last page, with one request per page, 200 ms apart", async ({
+  luma,
+}) => {
   luma.setCalendar(API_KEY, wireEvents(250));
   const { listed, invalid } = await fetchAll(luma);
   expect([...listed.keys()]).toEqual(wireEvents(250).map((event) => event.id));
@@ -191,7 +193,7 @@ test("A list is read to its last page, one request a page, 200 ms apart", async 
   expect(countTimers()).toBe(0);
 });
 
-test("A list of small or empty pages is read to its end, too", async ({ luma }) => {
+test("A list doesn't end at a small or empty page", async ({ luma }) => {
   luma.maxPageSize = 20;
   luma.setCalendar(API_KEY, wireEvents(50));
   luma.answerNext(status(200, { entries: [], has_more: true, next_cursor: "after-0" }));
@@ -199,42 +201,31 @@ test("A list of small or empty pages is read to its end, too", async ({ luma }) 
   expect(luma.requests).toHaveLength(4);
 });
 
-test("An id that is listed twice is one event, as it was listed last", async ({ luma }) => {
+test("If an id is listed twice, the last entry counts", async ({ luma }) => {
   luma.setCalendar(API_KEY, [aWireEvent({ name: "Earlier" }), aWireEvent({ name: "Later" })]);
   const { listed } = await fetchAll(luma);
   expect([...listed.values()].map((event) => event.title)).toEqual(["Later"]);
 });
 
-test("An unreadable entry is told with its faults and whether it is public", async ({ luma }) => {
+test("An unreadable entry is reported with its faults and whether it is public", async ({
+  luma,
+}) => {
   const [start_at, visibility] = ["2026-09-02T10:00:00Z", "public"];
+  const [NO_TITLE, NO_START] = ["name: missing title", "start_at: missing or invalid time"];
+  const NO_ID = "(no id) (no readable id)";
   const odd = `evt\u0007${API_KEY}`;
   const rows: [entry: unknown, id: string | null, what: string, isPublic: boolean][] = [
-    [
-      aWireEvent({ id: "untitled", name: "  " }),
-      "untitled",
-      "untitled (name: missing title)",
-      true,
-    ],
-    [{ id: "no-name", name: null, start_at }, "no-name", "no-name (name: missing title)", false],
-    [
-      { ...aWireEvent(), start_at: "soon" },
-      "evt-1",
-      "evt-1 (start_at: missing or invalid time)",
-      true,
-    ],
-    [{ id: "never", name: "A" }, "never", "never (start_at: missing or invalid time)", false],
-    [{ name: "no id", start_at }, null, "(no id) (no readable id)", false],
-    [{ visibility, event: { api_id: " a ", start_at } }, "a", "a (name: missing title)", true],
-    [{ event: { visibility, name: "A", start_at } }, null, "(no id) (no readable id)", true],
-    [aWireEvent({ id: "x".repeat(201) }), null, "(no id) (no readable id)", true],
-    [
-      { id: odd },
-      odd,
-      "evt [API key] (name: missing title; start_at: missing or invalid time)",
-      false,
-    ],
-    ["an entry?", null, "(no id) (no readable id)", false],
-    [null, null, "(no id) (no readable id)", false],
+    [aWireEvent({ id: "blank", name: "  " }), "blank", `blank (${NO_TITLE})`, true],
+    [{ id: "no-name", name: null, start_at }, "no-name", `no-name (${NO_TITLE})`, false],
+    [aWireEvent({ id: "soon", start_at: "soon" }), "soon", `soon (${NO_START})`, true],
+    [{ id: "never", name: "A" }, "never", `never (${NO_START})`, false],
+    [{ name: "no id", start_at }, null, NO_ID, false],
+    [{ visibility, event: { api_id: " a ", start_at } }, "a", `a (${NO_TITLE})`, true],
+    [{ event: { visibility, name: "A", start_at } }, null, NO_ID, true],
+    [aWireEvent({ id: "x".repeat(201) }), null, NO_ID, true],
+    [{ id: odd }, odd, `evt [API key] (${NO_TITLE}; ${NO_START})`, false],
+    ["an entry?", null, NO_ID, false],
+    [null, null, NO_ID, false],
   ];
   const entries = [aWireEvent({ id: "evt-good" }), ...rows.map(([entry]) => entry)];
   luma.answerNext(status(200, { entries, has_more: false }));
@@ -244,7 +235,7 @@ test("An unreadable entry is told with its faults and whether it is public", asy
 });
 
 test.for(ANSWERS)(
-  "A list fails, after as many attempts and addresses as may help, when its first page is answered with $what",
+  "If the first page is answered with $what, the list fails after the right retries and addresses",
   async ({ answer, cause, kind, waits: expected, asksOlder }, { luma }) => {
     const log = vi.spyOn(console, "log");
     const hosts = routeLumaHosts(luma);
@@ -261,12 +252,13 @@ test.for(ANSWERS)(
 );
 
 test.for(ANSWERS)(
-  "A list fails, without another address, when a later page is answered with $what: a refusal means an expired cursor",
+  "If a later page is answered with $what, the list fails, and the older address isn't tried",
   async ({ answer, cause, kind, waits: expected }, { luma }) => {
     const hosts = routeLumaHosts(luma);
     answerAll(luma, answer);
     luma.answerNext(firstPage());
     const failed = await failureOf(fetchAll(luma));
+    // If lu.ma refuses a later page, its cursor has probably expired.
     const isExpired = ["malformed", "gone", "refused"].includes(cause);
     expect(failed).toMatchObject(
       isExpired ? { causes: ["oddPages"], kind: "transient" } : { causes: [cause], kind },
@@ -277,7 +269,7 @@ test.for(ANSWERS)(
 );
 
 test.for(ANSWERS)(
-  "One event is gone, or nothing is known about it, or asking for it fails when lu.ma's answer is $what",
+  "As an answer to a request for one event, $what means: $ofOneEvent",
   async ({ answer, cause, ofOneEvent, waits: expected }, { luma }) => {
     answerAll(luma, answer);
     for (const patience of [PATIENT, ONCE]) {
@@ -290,7 +282,7 @@ test.for(ANSWERS)(
   },
 );
 
-test("A page may come at the fifth attempt, each wait a line of the log", async ({ luma }) => {
+test("A page may succeed at the fifth attempt, and each wait is logged", async ({ luma }) => {
   const log = vi.spyOn(console, "log");
   luma.setCalendar(API_KEY, wireEvents(3));
   for (const answer of [json(503), json(408), limited("1.25"), reset]) luma.answerNext(answer);
@@ -318,7 +310,7 @@ test.for<[Answer, RegExp]>([
   [endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
   [reset, /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/],
 ])(
-  "What lu.ma says is quoted on one line, without the key (%#)",
+  "An error quotes lu.ma's answer on one line, without the key (%#)",
   async ([answer, what], { luma }) => {
     answerAll(luma, answer);
     expect((await failureOf(fetchAll(luma))).what).toMatch(what);
@@ -327,18 +319,16 @@ test.for<[Answer, RegExp]>([
 
 test.for<[string, unknown, string]>([
   ["no entries", { has_more: false }, "entries"],
-  ["entries that are no list", { entries: {}, has_more: false }, "entries"],
+  ["entries that aren't a list", { entries: {}, has_more: false }, "entries"],
   ["no has_more", { entries: [] }, "has_more"],
-  ["a list only", [], "all of it"],
-  ["null", null, "all of it"],
-  ["an error with status 200", { message: "internal" }, "entries, has_more"],
-  ["a cursor that is no text", { entries: [], has_more: true, next_cursor: 5 }, "next_cursor"],
-])("A page of another shape is no empty calendar: %s", async ([, body, wrong], { luma }) => {
+  ["a list as its body", [], "all of it"],
+  ["null as its body", null, "all of it"],
+  ["an error as its body", { message: "internal" }, "entries, has_more"],
+  ["a cursor that isn't text", { entries: [], has_more: true, next_cursor: 5 }, "next_cursor"],
+])("A page isn't taken for an empty calendar if it has %s", async ([, body, wrong], { luma }) => {
   luma.answerNext(status(200, body));
   const { what, causes } = await failureOf(fetchAll(luma));
-  expect(what).toContain(
-    `answered page 1 with JSON that is not a list of events (wrong: ${wrong})`,
-  );
+  expect(what).toContain(`page 1 with JSON that is not a list of events (wrong: ${wrong})`);
   expect(causes).toEqual(["unreadable"]);
   expect(luma.requests).toHaveLength(1);
 });
@@ -349,18 +339,18 @@ test.for<[string, after: string | undefined, first: number, second?: number]>([
   ["a second and a quarter", "1.25", 1.25],
   ["90 seconds", "90", 90, 90],
   ["an HTTP date", inSeconds(45), 45],
-  ["0 seconds: at least 1", "0", 1],
-  ["a date that has passed: at least 1", inSeconds(-3_600), 1],
-  ["an hour: at most 120 s", "3600", 120, 120],
-  ["nothing: 60 s", undefined, 60],
-  ["something unreadable: 60 s", "-5", 60],
-  ["something else unreadable: 60 s", "in a while", 60],
-  ["something that only looks like a date: 60 s", "maybe 5", 60],
-  ["a date behind something else: 60 s", `by ${inSeconds(90)}`, 60],
-  ["a number before something else: 60 s", "5 minutes", 60],
-  ["a day without a date: 60 s", "Tuesday", 60],
+  ["0 seconds, raised to 1", "0", 1],
+  ["a date in the past, raised to 1 s", inSeconds(-3_600), 1],
+  ["an hour, lowered to 120 s", "3600", 120, 120],
+  ["nothing, so 60 s", undefined, 60],
+  ["a negative number, so 60 s", "-5", 60],
+  ["words, so 60 s", "in a while", 60],
+  ["text that Date.parse accepts, so 60 s", "maybe 5", 60],
+  ["a date after other text, so 60 s", `by ${inSeconds(90)}`, 60],
+  ["a number before other text, so 60 s", "5 minutes", 60],
+  ["a weekday without a date, so 60 s", "Tuesday", 60],
 ])(
-  "A 429 has its page asked again after its Retry-After, and a second one after 60 s at least: %s",
+  "A page is retried after the Retry-After of a 429, and 60 s or more after a second one: %s",
   async ([, after, first, second = 60], { luma }) => {
     luma.setCalendar(API_KEY, wireEvents(1));
     answerTimes(luma, 2, limited(after));
@@ -370,14 +360,14 @@ test.for<[string, after: string | undefined, first: number, second?: number]>([
   },
 );
 
-test("A 429 whose body breaks off or never ends is one all the same", async ({ luma }) => {
+test("A 429 is recognized even if its body breaks off or never ends", async ({ luma }) => {
   luma.setCalendar(API_KEY, []);
   for (const answer of [unfinished(429, true), unfinished(429, false)]) luma.answerNext(answer);
   await fetchAll(luma);
   expect(waits(luma)).toEqual([60, 30 + 60]);
 });
 
-test("A 429 on one page does not count against the next", async ({ luma }) => {
+test("A 429 on one page doesn't count against the next page", async ({ luma }) => {
   luma.setCalendar(API_KEY, wireEvents(150));
   answerTimes(luma, 3, limited("2"));
   luma.answerNext(firstPage());
@@ -392,53 +382,55 @@ test.for<[cursor: string | null | undefined, given: string, count: number]>([
   [null, NO_CURSOR, 1],
   ["", NO_CURSOR, 1],
   ["again", "the same cursor again after page 2", 2],
-])("A list fails where a next page has the cursor %j", async ([cursor, given, count], { luma }) => {
-  answerAll(luma, status(200, { entries: [], has_more: true, next_cursor: cursor }));
-  const failed = await failureOf(fetchAll(luma));
-  expect(failed).toMatchObject({ what: `lu.ma returned ${given}`, causes: ["oddPages"] });
-  expect(luma.requests).toHaveLength(count);
-});
+])(
+  "A list fails if the cursor of its next page is %j",
+  async ([cursor, given, count], { luma }) => {
+    answerAll(luma, status(200, { entries: [], has_more: true, next_cursor: cursor }));
+    const failed = await failureOf(fetchAll(luma));
+    expect(failed).toMatchObject({ what: `lu.ma returned ${given}`, causes: ["oddPages"] });
+    expect(luma.requests).toHaveLength(count);
+  },
+);
 
-test("A list is read up to its 200th page, and fails with a 201st", async ({ luma }) => {
+test("A list is read up to its 200th page, and fails if there is a 201st", async ({ luma }) => {
   luma.maxPageSize = 1;
   luma.setCalendar(API_KEY, wireEvents(200));
   expect((await fetchAll(luma)).listed.size).toBe(200);
   luma.setCalendar(API_KEY, wireEvents(201));
-  const failed = await failureOf(fetchAll(luma));
-  expect(failed).toMatchObject({
-    what: "lu.ma returned more than 200 pages",
-    causes: ["oddPages"],
-  });
+  const { what, causes } = await failureOf(fetchAll(luma));
+  expect([what, causes]).toEqual(["lu.ma returned more than 200 pages", ["oddPages"]]);
   expect(luma.requests).toHaveLength(400);
 });
 
-test("A list is given up after 7 minutes, answers included", async ({ luma }) => {
+test("A list is given up after 7 minutes, including the time that answers take", async ({
+  luma,
+}) => {
   luma.maxPageSize = 1;
   luma.answerMs = 25 * SECOND_MS;
   luma.setCalendar(API_KEY, wireEvents(100));
   const { what, causes, kind } = await failureOf(fetchAll(luma));
-  expect(what).toMatch(/ too slow: .* \(the last one: 127.0.0.1:\d+ gave no answer within 17 s\)$/);
+  expect(what).toMatch(/ too slow: .* \(last problem: 127.0.0.1:\d+ gave no answer within 17 s\)$/);
   expect([kind, causes]).toEqual(["transient", ["tooSlow"]]);
   expect(Date.now() - NOW).toBe(7 * MINUTE_MS);
   expect(luma.requests).toHaveLength(17);
 });
 
-test("A list is given up before a wait that would exceed its 7 minutes", async ({ luma }) => {
+test("A list is given up before a wait that would exceed the 7 minutes", async ({ luma }) => {
   const log = vi.spyOn(console, "log");
   answerTimes(luma, 3, limited("120"));
   luma.answerNext(firstPage());
   luma.answerNext(limited("120"));
   const { host } = new URL(luma.origin);
   expect((await failureOf(fetchAll(luma))).what).toBe(
-    "lu.ma was too slow: its answers took more than 7 minutes, waits included " +
-      `(the last one: ${host} answered 429)`,
+    "lu.ma was too slow: it could not be read within 7 minutes, waits included " +
+      `(last problem: ${host} answered 429)`,
   );
   expect(Date.now() - NOW).toBe(6 * MINUTE_MS + 200);
   expect(log).toHaveBeenCalledTimes(3);
 });
 
 test.for(ANSWERS.filter(({ asksOlder }) => asksOlder))(
-  "The older address is asked for all pages, and for events, when the documented one is gone ($what)",
+  "If the documented address answers $what, all pages and events are requested at the older one",
   async ({ answer }, { luma }) => {
     const hosts = routeLumaHosts(luma);
     const events = wireEvents(150, (i) => ({ visibility: [undefined, null, "public"][i] }));
@@ -455,34 +447,16 @@ test.for(ANSWERS.filter(({ asksOlder }) => asksOlder))(
   },
 );
 
-test.for<{ what: string; answer: Answer; cause: Cause; kind: string; said: string }>([
-  {
-    what: "400",
-    answer: json(400),
-    cause: "malformed",
-    kind: "permanent",
-    said: '400 for page 1 (1 attempt): "No."',
-  },
-  {
-    what: "401",
-    answer: json(401),
-    cause: "keyRejected",
-    kind: "permanent",
-    said: "401 for page 1",
-  },
-  { what: "404", answer: json(404), cause: "gone", kind: "permanent", said: "404 for page 1" },
-  { what: "HTML", answer: html(404), cause: "foreign", kind: "transient", said: "404 for page 1" },
-  {
-    what: "503",
-    answer: json(503),
-    cause: "unavailable",
-    kind: "transient",
-    said: "503 for page 1",
-  },
-  { what: "429", answer: limited("120"), cause: "tooSlow", kind: "transient", said: "429)" },
+test.for<[what: string, Answer, Cause, kind: string, said: string]>([
+  ["400", json(400), "malformed", "permanent", '400 for page 1 (1 attempt): "No."'],
+  ["401", json(401), "keyRejected", "permanent", "401 for page 1"],
+  ["404", json(404), "gone", "permanent", "404 for page 1"],
+  ["HTML", html(404), "foreign", "transient", "404 for page 1"],
+  ["503", json(503), "unavailable", "transient", "503 for page 1"],
+  ["429", limited("120"), "tooSlow", "transient", "429)"],
 ])(
-  "Both addresses fail, the older one with $what: the failure says so of both",
-  async ({ answer, cause, kind, said }, { luma }) => {
+  "If both addresses fail, the older one with %s, the error describes both failures",
+  async ([, answer, cause, kind, said], { luma }) => {
     routeLumaHosts(luma);
     answerAll(luma, answer);
     luma.answerNext(failure(410, ""));
@@ -493,7 +467,7 @@ test.for<{ what: string; answer: Answer; cause: Cause; kind: string; said: strin
   },
 );
 
-test("The address in LUMA_LIST_EVENTS_URL is asked, and nothing else", async ({ luma }) => {
+test("If LUMA_LIST_EVENTS_URL is set, no other address is tried", async ({ luma }) => {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", `  ${luma.origin}/proxy${OLDER_PATH}?token=1\n`);
   luma.answerNext(json(404));
   expect((await failureOf(fetchAll(luma))).causes).toEqual(["gone"]);
@@ -501,7 +475,7 @@ test("The address in LUMA_LIST_EVENTS_URL is asked, and nothing else", async ({ 
   expect(luma.requests[0]?.query.get("token")).toBe("1");
 });
 
-test("lu.ma itself is asked where LUMA_LIST_EVENTS_URL is blank", async ({ luma }) => {
+test("A blank LUMA_LIST_EVENTS_URL means lu.ma itself", async ({ luma }) => {
   const hosts = routeLumaHosts(luma);
   vi.stubEnv("LUMA_LIST_EVENTS_URL", " ");
   luma.answerNext(json(401));
@@ -517,45 +491,56 @@ test.for([
   "https://proxy.example/v1/calendars/events/list/",
   "https://proxy.example/v1/calendars/events",
   "https://proxy.example/?path=/calendar/list-events",
-])("A wrong LUMA_LIST_EVENTS_URL (%s) is named, and nothing asked", async (setting, { luma }) => {
-  vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
-  const { what, causes } = await failureOf(fetchAll(luma));
-  expect(what).toBe(
-    "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user name) whose path ends in " +
-      "/calendars/events/list or /calendar/list-events. Correct it on this deployment, or remove it to use lu.ma itself",
-  );
-  expect(causes).toEqual(["misconfigured"]);
-  expect(luma.requests).toEqual([]);
-});
+])(
+  "A wrong LUMA_LIST_EVENTS_URL (%s) is an error, and nothing is requested",
+  async (setting, { luma }) => {
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", setting);
+    const { what, causes } = await failureOf(fetchAll(luma));
+    expect(what).toBe(
+      "the environment variable LUMA_LIST_EVENTS_URL is not an http(s) URL (without a user name) whose path ends in " +
+        "/calendars/events/list or /calendar/list-events. Correct it on this deployment, or remove it to use lu.ma itself",
+    );
+    expect(causes).toEqual(["misconfigured"]);
+    expect(luma.requests).toEqual([]);
+  },
+);
 
 test.for<[string, string, string]>([
   [CURRENT_PATH, "/v1/events/get", "event_id"],
   [`/proxy${OLDER_PATH}`, "/proxy/public/v1/event/get", "api_id"],
-])("One event of a list at %s is asked for at %s", async ([list, path, parameter], { luma }) => {
-  vi.stubEnv("LUMA_LIST_EVENTS_URL", `${luma.origin}${list}?token=1`);
-  luma.answerNext(status(200, { event: aWireEvent() }));
-  expect(await fetchOne(luma)).toMatchObject({ event: { lumaEventId: "evt-1" } });
-  const [request] = luma.requests;
-  expect(request).toMatchObject({ path, key: API_KEY });
-  expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
-});
+])(
+  "If the list is at %s, one event is requested at %s",
+  async ([list, path, parameter], { luma }) => {
+    vi.stubEnv("LUMA_LIST_EVENTS_URL", `${luma.origin}${list}?token=1`);
+    luma.answerNext(status(200, { event: aWireEvent() }));
+    expect(await fetchOne(luma)).toMatchObject({ event: { lumaEventId: "evt-1" } });
+    const [request] = luma.requests;
+    expect(request).toMatchObject({ path, key: API_KEY });
+    expect(Object.fromEntries(request?.query ?? [])).toEqual({ token: "1", [parameter]: "evt-1" });
+  },
+);
 
 const description = "What happens at evt-1";
-const silent = { description: undefined, description_md: undefined };
+const undescribed = { description: undefined, description_md: undefined };
 test.for<[string, unknown, string, string?]>([
-  ["itself", aWireEvent(), "listed", description],
-  ["itself, wrapped", { event: aWireEvent(), hosts: [] }, "listed", description],
-  ["a word less", { ...aWireEvent(), visibility: undefined }, "unlisted", description],
-  ["itself, hidden", aWireEvent({ visibility: "private" }), "unlisted"],
-  ["itself, hidden by its wrapper", { access: "view", event: aWireEvent() }, "unlisted"],
-  ["itself, without a description", { ...aWireEvent(), ...silent }, "listed"],
+  ["the event", aWireEvent(), "listed", description],
+  ["the event in a wrapper", { event: aWireEvent(), hosts: [] }, "listed", description],
+  [
+    "the event without its visibility",
+    aWireEvent({ visibility: undefined }),
+    "unlisted",
+    description,
+  ],
+  ["the event, now private", aWireEvent({ visibility: "private" }), "unlisted"],
+  ["the event in a wrapper that hides it", { access: "view", event: aWireEvent() }, "unlisted"],
+  ["the event without a description", aWireEvent(undescribed), "listed"],
   ["another event", aWireEvent({ id: "evt-2" }), "nothing"],
-  ["what cannot be read", aWireEvent({ name: "", visibility: "private" }), "nothing"],
+  ["an unreadable event", aWireEvent({ name: "", visibility: "private" }), "nothing"],
   ["an error with status 200", { message: "internal", code: null }, "nothing"],
   ["null", null, "nothing"],
   ["a list", [], "nothing"],
 ])(
-  "One event is as lu.ma describes it, or nothing is known of it, when lu.ma's answer is %s",
+  "One event is read from lu.ma's answer if that is usable: %s",
   async ([, body, shown, text], { luma }) => {
     answerAll(luma, status(200, body));
     const expected = { event: { lumaEventId: "evt-1", status: shown }, description: text };
@@ -565,7 +550,7 @@ test.for<[string, unknown, string, string?]>([
   },
 );
 
-test("One event says which other calendar manages it, if lu.ma says so", async ({ luma }) => {
+test("One event names the other calendar that manages it, if lu.ma does", async ({ luma }) => {
   for (const { says, managedBy } of [
     { says: { calendar_id: "cal-9", access: "view" }, managedBy: "cal-9" },
     { says: { calendar_id: "cal-9", access: null }, managedBy: "cal-9" },
@@ -577,7 +562,7 @@ test("One event says which other calendar manages it, if lu.ma says so", async (
   }
 });
 
-test("Nothing is asked for when the time is up", async ({ luma }) => {
+test("Nothing is requested once the time is up", async ({ luma }) => {
   const late = await failureOf(fetchEvent(newRequest({ timeMs: 0 }), "evt-1"));
   expect(late.causes).toEqual(["tooSlow"]);
   expect(late.what).toMatch(/ too slow: .*, waits included$/);
@@ -587,9 +572,9 @@ test("Nothing is asked for when the time is up", async ({ luma }) => {
 const ACME = { id: "cal-1", name: "Acme" };
 const ODD = { api_id: "cal-1", name: ` A\u001b\n${API_KEY} ` };
 test.for<[string, Answer, object | "nothing"]>([
-  ["itself", status(200, { ...ACME, slug: null }), ACME],
-  ["itself, wrapped", status(200, { calendar: ACME }), ACME],
-  ["an older id", status(200, ODD), { ...ACME, name: "A [API key]" }],
+  ["the calendar", status(200, { ...ACME, slug: null }), ACME],
+  ["the calendar in a wrapper", status(200, { calendar: ACME }), ACME],
+  ["the calendar with the older id", status(200, ODD), { ...ACME, name: "A [API key]" }],
   ["no name", status(200, { id: "cal-1", name: "" }), "nothing"],
   ["no id", status(200, { name: "Acme" }), "nothing"],
   ["null", status(200, null), "nothing"],
@@ -597,30 +582,31 @@ test.for<[string, Answer, object | "nothing"]>([
   ["HTML", html(200), "nothing"],
   ["no answer", silence, "nothing"],
 ])(
-  "A key's calendar is known or not, after one request, when lu.ma's answer is %s",
+  "The key's calendar is requested once, and read if the answer is usable: %s",
   async ([, answer, expected], { luma }) => {
     answerAll(luma, answer);
-    expect(await settle(fetchCalendar(newRequest({ patience: ONCE })), luma.activity)).toEqual(
-      expected,
-    );
+    const fetching = fetchCalendar(newRequest({ patience: ONCE }));
+    expect(await settle(fetching, luma.activity)).toEqual(expected);
     expect(luma.requests).toMatchObject([{ path: "/v1/calendars/get", key: API_KEY }]);
     expect(Date.now() - NOW).toBe(answer === silence ? 10 * SECOND_MS : 0);
   },
 );
 
-test("A key's calendar is not asked for at the older address", async ({ luma }) => {
+test("The key's calendar isn't requested at the older address", async ({ luma }) => {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
   expect(await fetchCalendar(newRequest())).toBeNull();
   expect(luma.requests).toEqual([]);
 });
 
-test("The time limit alone aborts a signal, and once, as Convex demands", async ({ luma }) => {
+test("A signal is aborted only by the time limit, and only once, as Convex requires", async ({
+  luma,
+}) => {
   const signals: AbortSignal[] = [];
   const realFetch = globalThis.fetch;
   vi.stubGlobal("fetch", (input: string, init: RequestInit) => {
     expect(init.redirect).toBe("manual");
     if (init.signal) signals.push(init.signal);
-    // A signal of the test's own to the real one: what that does with it is not the module's doing.
+    // The real fetch gets no signal, because what it does with one isn't the module's doing.
     return signals.length === 1
       ? new Promise((_, reject) =>
           init.signal?.addEventListener("abort", () => {
@@ -639,7 +625,7 @@ test("The time limit alone aborts a signal, and once, as Convex demands", async 
 
 test.for<[string, (login: string) => unknown, (url: string) => string]>([
   [
-    "without the URL's query, a login and the key",
+    "without the URL's query, login or key",
     (login) => new Error(`error sending request for url (${login}): ${API_KEY}`),
     (url) => `error sending request for url (${url}): [API key]`,
   ],
@@ -648,8 +634,8 @@ test.for<[string, (login: string) => unknown, (url: string) => string]>([
     () => new TypeError("fetch failed", { cause: { code: "ENOTFOUND" } }),
     () => "fetch failed (ENOTFOUND)",
   ],
-  ["also when that is none", () => "gone", () => "gone"],
-])("A fetch that fails is told by its error, %s", async ([, toError, expected], { luma }) => {
+  ["even if that isn't an Error", () => "gone", () => "gone"],
+])("If fetch fails, its error is quoted, %s", async ([, toError, expected], { luma }) => {
   vi.stubGlobal("fetch", (input: string) => {
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
     return Promise.reject(toError(input.replace("://", "://me:pass@")));
@@ -667,7 +653,7 @@ test("A redirect whose status the runtime hides counts as a 302", async ({ luma 
   expect((await failureOf(fetchAll(luma))).what).toContain("answered 302 for page 1 (1 attempt)");
 });
 
-test("lu.ma's formats are known to luma/ alone, which hands them to lumaClient.ts alone", () => {
+test("Outside of luma/, only lumaClient.ts knows lu.ma's formats", () => {
   const files = import.meta.glob<string>("../convex/**/*.ts", {
     query: "?raw",
     import: "default",

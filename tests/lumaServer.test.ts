@@ -36,7 +36,7 @@ function typesOf(body: unknown): Record<string, string> {
 test.for<[string, number, keyof typeof errors.body, string, string?]>([
   ["no key", 400, "400 no key", LIST],
   ["a wrong key", 401, "401 wrong key", EVENT, "wrong"],
-  ["a foreign event", 403, "403 foreign event (events/get)", `${EVENT}2`, KEY],
+  ["another calendar's event", 403, "403 foreign event (events/get)", `${EVENT}2`, KEY],
 ])("The stand-in refuses %s with %i", async ([, code, answer, path, key], { luma }) => {
   luma.setCalendar(KEY, [aWireEvent()]);
   const { status, body, headers } = await ask(luma, path, key);
@@ -44,10 +44,12 @@ test.for<[string, number, keyof typeof errors.body, string, string?]>([
   expect(headers.get("x-ratelimit-limit")).toBe("200");
 });
 
-test("The stand-in describes one event, and no list, in both generations", async ({ luma }) => {
+test("The stand-in's single events have descriptions, and its lists have none", async ({
+  luma,
+}) => {
   luma.setCalendar(KEY, [aWireEvent()]);
   const list = (await ask(luma, LIST, KEY)).body;
-  // With a cursor also on the last page.
+  // lu.ma returns a cursor on the last page, too.
   const next_cursor = expect.any(String) as string;
   expect(list).toMatchObject({ entries: [{ id: "evt-1" }], has_more: false, next_cursor });
   expect(JSON.stringify(list)).not.toContain("What happens");
@@ -63,9 +65,7 @@ test("The stand-in describes one event, and no list, in both generations", async
   expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list", "event", "event"]);
 });
 
-test("The stand-in's fields have the types of documented and recorded answers", async ({
-  luma,
-}) => {
+test("The stand-in's fields have the types of documented and recorded ones", async ({ luma }) => {
   luma.setCalendar(KEY, [aWireEvent({ description_md: "*md*" })]);
   luma.describeCalendar(KEY, { name: "BAISH", slug: "baish" });
   const [entry] = (await ask(luma, LIST, KEY)).body["entries"] as object[];
@@ -84,7 +84,7 @@ test("The stand-in's fields have the types of documented and recorded answers", 
   expect((await ask(luma, CALENDAR, KEY)).body).toHaveProperty("calendar.name", "BAISH");
 });
 
-test("The stand-in lists less than it has, alters, moves and drops an event", async ({ luma }) => {
+test("The stand-in can unlist, alter, move and drop an event", async ({ luma }) => {
   const look = async (key: string, path = EVENT) => {
     const { status, body } = await ask(luma, path, key);
     return `${status} ${String(body["id"] ?? JSON.stringify(body["entries"]))}`;
@@ -101,7 +101,7 @@ test("The stand-in lists less than it has, alters, moves and drops an event", as
 });
 
 test.for([0, 300])(
-  "The stand-in fails for a time, and once otherwise, over HTTP or a stub (%i ms an answer)",
+  "The stand-in fails when it is told to, over HTTP and as a stub (%i ms per answer)",
   async (answerMs, { luma }) => {
     if (answerMs > 0) luma.stubFetch({ answerMs });
     for (const key of [KEY, "key-2"]) luma.setCalendar(key, [aWireEvent()]);
@@ -118,7 +118,7 @@ test.for([0, 300])(
   },
 );
 
-test("The stand-in's unfinished answers end alike over HTTP and a stub", async ({ luma }) => {
+test("The stand-in's unfinished answers end the same over HTTP and as a stub", async ({ luma }) => {
   for (const begin of [() => undefined, () => luma.stubFetch({ answerMs: 300 })]) {
     begin();
     const ends: string[] = [];

@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
-import { measureMorning, MORNINGS } from "./bench/runs";
+import { measureDailyRun, DAILY_RUNS } from "./bench/runs";
 import { toTable } from "./support/tables";
 
 const PROJECT = resolve(import.meta.dirname, "..");
@@ -19,23 +19,23 @@ function tableRows(text: string, firstColumn: string): string[][] {
   return rows.map((line) => cells(line).map((cell) => cell.trim()));
 }
 
-const FEW = MORNINGS.filter(({ orgs }) => orgs <= 10);
+const FEW = DAILY_RUNS.filter(({ orgs }) => orgs <= 10);
 
-test("the manual shows what the benchmark wrote down", () => {
-  const rows = tableRows(MANUAL, "a morning");
+test("The manual shows what the benchmark wrote down", () => {
+  const rows = tableRows(MANUAL, "daily run");
   expect(rows.map(([what]) => what)).toEqual(FEW.map(({ what }) => what));
-  const written = tableRows(RESULTS, "a morning");
+  const written = tableRows(RESULTS, "daily run");
   expect(written).toEqual(expect.arrayContaining(rows));
   const [, , , , , thousandTake] = written.find(([what]) => /^1,000 org/.test(what ?? "")) ?? [];
   expect(MANUAL).toContain(`a thousand organizations take ${thousandTake}`);
 });
 
-test.for(FEW)("the manual is right about a morning of $what", async (morning) => {
-  const [row] = tableRows(toTable([await measureMorning(morning)]), "a morning");
-  expect(tableRows(MANUAL, "a morning")).toContainEqual(row);
+test.for(FEW)("The manual is right about a daily run of $what", async (dailyRun) => {
+  const [row] = tableRows(toTable([await measureDailyRun(dailyRun)]), "daily run");
+  expect(tableRows(MANUAL, "daily run")).toContainEqual(row);
 });
 
-test("the manual names the settings that there are, with their defaults", () => {
+test("The manual names the settings that there are, with their defaults", () => {
   const rows = tableRows(MANUAL, "setting").map(([name = "", value]) => [
     name.replaceAll("`", ""),
     value,
@@ -58,7 +58,7 @@ const files = () =>
     .filter((path) => path.endsWith(".ts"))
     .map((path) => join("convex/events", path));
 
-test("the manual names only files that there are", () => {
+test("The manual names only files that there are", () => {
   const answers = tableRows(MANUAL, "question").map(([, answer]) => answer);
   const named = answers.join(" ").match(/[\w./]+\.ts/g) ?? [];
   expect(named.length).toBeGreaterThan(10);

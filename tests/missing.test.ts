@@ -1,4 +1,4 @@
-/** Events that are missing from lu.ma's list: what lu.ma says about each of them counts, not that they are missing. */
+/** Missing events: they are stored, but not on lu.ma's list, so each one is checked by itself. */
 import { expect, vi } from "vitest";
 import { internal } from "../convex/_generated/api";
 import type { Doc, Id } from "../convex/_generated/dataModel";
@@ -40,10 +40,10 @@ function at(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** Begins with a connected organization, and events that are stored. */
+/** Starts with a connected organization and stored events. */
 async function start(stored: Partial<Doc<"events">>[] = [], org = {}): Promise<void> {
   t = startEngine();
-  // The engine gives no two transactions the same time, and the sync is to begin at NOW.
+  // The engine gives each transaction a later time, and the sync should begin at NOW.
   setTime(NOW - 1_000);
   orgId = await insertOrg(t, { lumaApiKey: KEY, ...org });
   await t.run(async (ctx) => {
@@ -52,7 +52,7 @@ async function start(stored: Partial<Doc<"events">>[] = [], org = {}): Promise<v
   setTime(NOW);
 }
 
-/** The same, and a calendar that was synced when lu.ma's list was right. */
+/** Starts with a connected organization whose calendar has been synced. */
 async function startSynced(events: WireEvent[]): Promise<void> {
   await start();
   luma.setCalendar(KEY, events);
@@ -62,18 +62,19 @@ async function startSynced(events: WireEvent[]): Promise<void> {
 
 const sync = () => syncOrg(t, luma, orgId);
 const getOrg = () => getOrgOf(t, orgId);
+const upcoming = (count: number) => wireEvents(count, (i) => ({ id: `next-${i}` }));
 const stampAt = (eventsLastSynced: number) =>
   t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsLastSynced }));
 const statuses = async () => [...(await storedEvents(t)).values()].map(({ status }) => status);
 
-/** The ids that lu.ma was asked for since last time. */
+/** The ids of the events that were requested since the last call. */
 function askedFor(): (string | null)[] {
   const ids = luma.requestsOf("event").map(({ query }) => query.get("event_id"));
   luma.requests.length = 0;
   return ids;
 }
 
-/** Events that are over, so that nobody asks for their descriptions. */
+/** Events that are over, so their descriptions aren't requested. */
 function over(count: number, overrides: (index: number) => Partial<WireEvent> = () => ({})) {
   return wireEvents(count, (i) => ({
     start_at: at(NOW - 10 * DAY_MS + i * HOUR_MS),
@@ -82,13 +83,10 @@ function over(count: number, overrides: (index: number) => Partial<WireEvent> = 
 }
 
 test.for<[string, (events: WireEvent[]) => Answer]>([
-  ["that is empty", () => status(200, { entries: [], has_more: false })],
+  ["that is wrongly empty", () => status(200, { entries: [], has_more: false })],
+  ["that ends early", (all) => status(200, { entries: all.slice(0, 100), has_more: false })],
   [
-    "that ends a page early",
-    (events) => status(200, { entries: events.slice(0, 100), has_more: false }),
-  ],
-  [
-    "of which an entry slips to a page that was read already",
+    "with an entry that moves to a page that was already read",
     () => (response, request) => {
       luma.answer(response, request);
       luma.dropEvent("evt-0");
@@ -103,12 +101,12 @@ test.for<[string, (events: WireEvent[]) => Answer]>([
   expect((await getOrg()).eventsLastSynced).toBeGreaterThan(NOW);
 });
 
-test.for<[string, number, number, "removed" | "unlisted"]>([
-  ["goes on for 60 days", -40, 20, "removed"],
-  ["goes on for 60 days", -40, 20, "unlisted"],
-  ["was moved beyond 90 days", 120, 121, "removed"],
-  ["was moved beyond 90 days", 120, 121, "unlisted"],
-])("An event that %s and is in no list is shown until it is $3", async ([, from, to, hidden]) => {
+test.for<[string, "removed" | "unlisted", number, number]>([
+  ["lasts 60 days", "removed", -40, 20],
+  ["lasts 60 days", "unlisted", -40, 20],
+  ["was moved beyond 90 days", "removed", 120, 121],
+  ["was moved beyond 90 days", "unlisted", 120, 121],
+])("A missing event that %s is shown until it is %s", async ([, hidden, from, to]) => {
   const [startAt, endAt] = [NOW + from * DAY_MS, NOW + to * DAY_MS];
   const event = aWireEvent({ start_at: at(startAt), end_at: at(endAt) });
   await start([{ startAt, endAt }]);
@@ -121,7 +119,7 @@ test.for<[string, number, number, "removed" | "unlisted"]>([
   expect(await statuses()).toEqual([hidden]);
 });
 
-test("An event that is missing from the list is asked for when it may be seen, by its visitors now or later", async () => {
+test("Missing events are checked if public in the window, or outside it and not over", async () => {
   const [after, before] = [NOW - 30 * DAY_MS, NOW + 90 * DAY_MS];
   type Row = [id: string, status: Doc<"events">["status"], startAt: number, endAt?: number];
   const event = (...[lumaEventId, status, startAt, endAt]: Row) => ({
@@ -139,10 +137,10 @@ test("An event that is missing from the list is asked for when it may be seen, b
     event("on, hidden", "unlisted", ...long),
     event("far ahead", "listed", before + 1),
     event("far ahead, hidden", "unlisted", before + 1),
-    // What nobody sees, and a list will say when somebody may.
-    event("hidden at the window's start", "unlisted", after, NOW + DAY_MS),
-    event("hidden at its end", "unlisted", before),
-    // What is over and no list has any more, and what was removed.
+    // Nobody can see these, and the list will say when that changes.
+    event("hidden, at the start of the window", "unlisted", after, NOW + DAY_MS),
+    event("hidden, at the end of the window", "unlisted", before),
+    // These are over and outside the window, or removed.
     event("over before", "listed", after - 2, after - 1),
     event("over since", "listed", NOW - 40 * DAY_MS, NOW),
     event("removed, on", "removed", ...long),
@@ -154,7 +152,7 @@ test("An event that is missing from the list is asked for when it may be seen, b
   setTime(NOW);
   luma.setCalendar(KEY, []);
   expect(await sync()).toMatchObject({ removed: 7 });
-  // First what is not over, the soonest first.
+  // Upcoming events come first, in order of start.
   expect(askedFor()).toEqual([
     "on",
     "on, hidden",
@@ -168,7 +166,7 @@ test("An event that is missing from the list is asked for when it may be seen, b
   expect(unlisted).toHaveLength(2);
 });
 
-test("Of events that are missing from the list the 100 soonest are asked for 300 ms apart, and the others by the next sync", async () => {
+test("A sync checks the 100 soonest missing events, and the next sync checks the rest", async () => {
   vi.spyOn(console, "log");
   await startSynced(wireEvents(130));
   await t.run((ctx) => ctx.db.insert("events", aStoredEvent(orgId, { startAt: NOW - DAY_MS })));
@@ -185,10 +183,10 @@ test("Of events that are missing from the list the 100 soonest are asked for 300
 });
 
 test.for<[string, number, number]>([
-  // The 47th has 6 s left.
+  // The 47th request has only 6 s left.
   ["answers slowly", 47, 46],
-  ["took all of the 7 minutes for its list", 0, 0],
-])("Events that are missing from the list wait for the next sync when lu.ma %s", async (row) => {
+  ["took all of the 7 minutes for the list", 0, 0],
+])("Missing events wait for the next sync if lu.ma %s", async (row) => {
   const [, asked, removed] = row;
   await start(wireEvents(60).map(({ id }) => ({ lumaEventId: id, startAt: NOW + DAY_MS })));
   luma.setCalendar(KEY, []);
@@ -207,46 +205,39 @@ test.for<[string, number, number]>([
 });
 
 const given = (fields: object = {}) => status(200, { ...over(1)[0], ...fields });
-const silent = { description: undefined, description_md: undefined };
+const undescribed = { description: undefined, description_md: undefined };
 const edited = { description: "new" };
 const secret = { visibility: "private", description: "secret" };
 type Stored = { status?: Doc<"events">["status"]; title?: string; description?: string };
-test.for<{ what: string; answer: Answer; stored: Stored }>([
-  { what: "400 in JSON", answer: failure(400, "No."), stored: { status: "removed" } },
-  { what: "403 in JSON", answer: failure(403, "No."), stored: { status: "removed" } },
-  { what: "404 in JSON", answer: failure(404, "No."), stored: { status: "removed" } },
-  { what: "another event", answer: given({ id: "evt-2" }), stored: {} },
-  { what: "what cannot be read", answer: given({ ...secret, name: "" }), stored: {} },
-  { what: "a redirect", answer: status(302, "", { location: "/" }), stored: {} },
-  { what: "422 in JSON", answer: failure(422, "No."), stored: {} },
-  { what: "the event without a description", answer: given(silent), stored: {} },
-  {
-    what: "the event",
-    answer: given({ ...edited, name: "Renamed" }),
-    stored: { ...edited, title: "Renamed" },
-  },
-  { what: "a private event", answer: given(secret), stored: { status: "unlisted" } },
-  {
-    what: "a strange one",
-    answer: given({ ...secret, access: "none" }),
-    stored: { status: "unlisted" },
-  },
-  {
-    what: "one without visibility",
-    answer: given({ ...edited, visibility: null }),
-    stored: { status: "unlisted" },
-  },
-  {
-    what: "an event of another calendar, which it has moved to",
-    answer: given({ ...edited, calendar_id: "cal-9", access: null }),
-    stored: { status: "unlisted" },
-  },
-  {
-    what: "an event of another calendar that this one manages, too",
-    answer: given({ ...edited, calendar_id: "cal-9" }),
-    stored: edited,
-  },
-])("An event missing from the list is stored as lu.ma's answer says: $what", async (row) => {
+test.for<[string, Answer, Stored]>([
+  ["400 in JSON", failure(400, "No."), { status: "removed" }],
+  ["403 in JSON", failure(403, "No."), { status: "removed" }],
+  ["404 in JSON", failure(404, "No."), { status: "removed" }],
+  ["another event", given({ id: "evt-2" }), {}],
+  ["an unreadable event", given({ ...secret, name: "" }), {}],
+  ["a redirect", status(302, "", { location: "/" }), {}],
+  ["422 in JSON", failure(422, "No."), {}],
+  ["the event without a description", given(undescribed), {}],
+  ["the event", given({ ...edited, name: "Renamed" }), { ...edited, title: "Renamed" }],
+  ["a private event", given(secret), { status: "unlisted" }],
+  [
+    "a private event of unknown access",
+    given({ ...secret, access: "none" }),
+    { status: "unlisted" },
+  ],
+  ["an event without visibility", given({ ...edited, visibility: null }), { status: "unlisted" }],
+  [
+    "an event that moved to another calendar",
+    given({ ...edited, calendar_id: "cal-9", access: null }),
+    { status: "unlisted" },
+  ],
+  [
+    "another calendar's event that this one manages, too",
+    given({ ...edited, calendar_id: "cal-9" }),
+    edited,
+  ],
+])("A missing event is stored as lu.ma's answer to its check says: %s", async (row) => {
+  const [, answer, stored] = row;
   await startSynced([...over(2), aWireEvent({ id: "other" })]);
   await t.run(async (ctx) => {
     const events = await ctx.db.query("events").collect();
@@ -259,24 +250,24 @@ test.for<{ what: string; answer: Answer; stored: Stored }>([
   });
   const before = (await storedEvents(t)).get("evt-0");
   luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
-  luma.answerNext(row.answer, { kind: "event" });
+  luma.answerNext(answer, { kind: "event" });
   const { updated, removed } = await sync();
-  const { description = "old", ...fields } = row.stored;
+  const { description = "old", ...fields } = stored;
   const after = await storedEvents(t);
   const syncedAt = after.get("evt-0")?.syncedAt;
   expect(after.get("evt-0")).toEqual({ ...before, ...fields, syncedAt });
   expect((await storedDescriptions(t)).get("evt-0")).toBe(description);
   const isRemoved = fields.status === "removed";
   expect(updated).toBe(Object.keys(fields).length > 0 && !isRemoved ? 1 : 0);
-  // And asking goes on.
+  // The next event is still checked.
   expect(removed).toBe(isRemoved ? 2 : 1);
   expect(after.get("evt-1")?.status).toBe("removed");
   expect((await getOrg()).eventsLastSynced).toBeGreaterThan(NOW);
-  // Each once; the description of what is listed comes after them.
+  // Each is requested once, before the descriptions of listed events.
   expect(askedFor()).toEqual(["evt-0", "evt-1", "other"]);
 });
 
-test("An event missing from the list that is found has its description, and is not asked for again", async () => {
+test("A missing event that still exists is fetched once, with its description", async () => {
   vi.spyOn(console, "log");
   await startSynced(wireEvents(2));
   const startAt = NOW + 99 * DAY_MS;
@@ -289,7 +280,7 @@ test("An event missing from the list that is found has its description, and is n
   expect(vi.mocked(console.log).mock.calls.at(-1)?.[0]).toContain("Missing from the list: 1.");
 });
 
-test("An event missing from the list is asked for at the older address on a morning on which that gave the list", async () => {
+test("A missing event is checked at the older address if the list came from there", async () => {
   await startSynced(over(2));
   vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
   luma.setCalendar(KEY, over(1), []);
@@ -300,29 +291,21 @@ test("An event missing from the list is asked for at the older address on a morn
 });
 
 const again = (code: number) => status(code, "", { "retry-after": "1" });
-/** Answers requests for one event alike, for ever. */
+/** Answers all requests for an event like this. */
 const failFor = (eventId: string, answer: Answer) =>
   luma.failBetween(-Infinity, Infinity, answer, { eventId });
 const NOT_CHECKED = "that lu.ma no longer lists could not be checked: ";
 const RETRIED = / It will be retried automatically\.$/;
 
-test.for<{ what: string; answer: Answer; why: string }>([
-  { what: "503", answer: again(503), why: "answered 503 for one event (4 attempts)" },
-  { what: "a lost connection", answer: reset, why: "for one event (4 attempts)" },
-  {
-    what: "nothing",
-    answer: silence,
-    why: "gave no answer within 30 s for one event (4 attempts)",
-  },
-  {
-    what: "HTML",
-    answer: status(404, "<h1>No</h1>"),
-    why: "answered 404 for one event (1 attempt)",
-  },
-  { what: "401", answer: failure(401, "No."), why: "answered 401 for one event (1 attempt)" },
+test.for<[string, Answer, why: string]>([
+  ["503", again(503), "answered 503 for one event (4 attempts)"],
+  ["a lost connection", reset, "for one event (4 attempts)"],
+  ["no answer", silence, "gave no answer within 30 s for one event (4 attempts)"],
+  ["HTML", status(404, "<h1>No</h1>"), "answered 404 for one event (1 attempt)"],
+  ["401", failure(401, "No."), "answered 401 for one event (1 attempt)"],
 ])(
-  "An event for which lu.ma always answers $what is skipped, and its sync is stamped, described and retried",
-  async ({ answer, why }) => {
+  "An event whose check fails (%s) is skipped, and its sync is stamped, described and retried",
+  async ([, answer, why]) => {
     await startSynced([...over(3), aWireEvent({ id: "other" })]);
     setTime(NOW + HOUR_MS);
     luma.setCalendar(KEY, [aWireEvent({ id: "other", description: "edited" })]);
@@ -332,7 +315,7 @@ test.for<{ what: string; answer: Answer; why: string }>([
     expect(message).toContain(`Organization "Acme" was synced, but 1 event ${NOT_CHECKED}`);
     expect(message).toContain(why);
     expect(message).toMatch(RETRIED);
-    // Those behind it were checked.
+    // The events after it were checked.
     expect(await statuses()).toEqual(["listed", "removed", "removed", "listed"]);
     const stamped = { eventsLastSynced: NOW + HOUR_MS, eventsSyncError: message };
     expect(await getOrg()).toMatchObject(stamped);
@@ -348,7 +331,7 @@ test.for<{ what: string; answer: Answer; why: string }>([
   },
 );
 
-test("Three mornings with one event that always answers 503 are stamped, described and retried", async () => {
+test("Three mornings on which one event answers 503 are stamped, described and retried", async () => {
   await startSynced([...over(3), aWireEvent({ id: "other" })]);
   failFor("evt-0", status(503));
   for (const day of [1, 2, 3]) {
@@ -371,54 +354,40 @@ test("Three mornings with one event that always answers 503 are stamped, describ
   }
 });
 
-test.for<{ what: string; failing: string[]; answer: Answer; unchecked: number; asked: string[] }>([
-  {
-    what: "two that fail in a row",
-    failing: ["evt-1", "evt-2"],
-    answer: status(404),
-    unchecked: 4,
-    asked: ["evt-0", "evt-1", "evt-2"],
-  },
-  {
-    what: "two that fail, one between them answered",
-    failing: ["evt-1", "evt-3"],
-    answer: status(404),
-    unchecked: 2,
-    asked: ["evt-0", "evt-1", "evt-2", "evt-3", "evt-4", "other"],
-  },
-  {
-    what: "a 429 that is given up",
-    failing: ["evt-1"],
-    answer: again(429),
-    unchecked: 4,
-    asked: ["evt-0", ...Array<string>(4).fill("evt-1")],
-  },
-])("Events missing from the list of which there are $what", async (row) => {
+const IDS = over(5).map(({ id }) => id);
+test.for<[string, failing: string[], Answer, unchecked: number, asked: string[]]>([
+  ["stop after two failures in a row", ["evt-1", "evt-2"], status(404), 4, IDS.slice(0, 3)],
+  ["go on after two separate failures", ["evt-1", "evt-3"], status(404), 2, [...IDS, "other"]],
+  [
+    "stop after a 429 that outlasts its retries",
+    ["evt-1"],
+    again(429),
+    4,
+    ["evt-0", ...Array<string>(4).fill("evt-1")],
+  ],
+])("The checks of missing events %s", async ([, failing, answer, unchecked, asked]) => {
   await startSynced([...over(5), aWireEvent({ id: "other" })]);
   luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
-  for (const id of row.failing) failFor(id, row.answer);
+  for (const id of failing) failFor(id, answer);
   const { message } = await failureOf(sync());
-  expect(message).toContain(`but ${row.unchecked} events ${NOT_CHECKED}`);
-  // Nothing more is asked for, descriptions included.
-  expect(askedFor()).toEqual(row.asked);
-  const all = row.asked.includes("other") ? ["removed", "listed"] : ["listed", "listed"];
+  expect(message).toContain(`but ${unchecked} events ${NOT_CHECKED}`);
+  // If the checks stop, descriptions aren't requested either.
+  expect(askedFor()).toEqual(asked);
+  const all = asked.includes("other") ? ["removed", "listed"] : ["listed", "listed"];
   const [evt0, , ...others] = await statuses();
   expect([evt0, others.at(0), others.at(-1)]).toEqual(["removed", ...all]);
 });
 
-test("A check and a description that fail in a row end all asking, too", async () => {
-  await startSynced([...over(1), ...wireEvents(3, (i) => ({ id: `next-${i}` }))]);
-  luma.setCalendar(
-    KEY,
-    wireEvents(3, (i) => ({ id: `next-${i}` })),
-  );
+test("A check and a description that fail in a row end all requests, too", async () => {
+  await startSynced([...over(1), ...upcoming(3)]);
+  luma.setCalendar(KEY, upcoming(3));
   for (const id of ["evt-0", "next-0"]) failFor(id, status(404));
   const { message } = await failureOf(sync());
   expect(message).toContain(`but 1 event ${NOT_CHECKED}`);
   expect(askedFor()).toEqual(["evt-0", "next-0"]);
 });
 
-test("An answer that can't be used neither ends the asking nor makes up for a failure", async () => {
+test("An unusable answer doesn't end the checks, and doesn't make up for a failure", async () => {
   await startSynced([...over(4), aWireEvent({ id: "other" })]);
   luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
   for (const id of ["evt-0", "evt-2"]) failFor(id, status(404));
@@ -428,32 +397,26 @@ test("An answer that can't be used neither ends the asking nor makes up for a fa
   expect(askedFor()).toEqual(["evt-0", "evt-1", "evt-2"]);
 });
 
-test("A sync asks for 100 single events: checks first, descriptions with what is left", async () => {
-  await startSynced([...over(70), ...wireEvents(60, (i) => ({ id: `next-${i}` }))]);
-  luma.setCalendar(
-    KEY,
-    wireEvents(60, (i) => ({ id: `next-${i}` })),
-  );
+test("A sync fetches 100 single events: first the missing ones, then descriptions", async () => {
+  await startSynced([...over(70), ...upcoming(60)]);
+  luma.setCalendar(KEY, upcoming(60));
   expect(await sync()).toMatchObject({ removed: 70 });
   const asked = askedFor();
   expect(asked).toHaveLength(100);
-  expect(asked.slice(70)).toEqual(Array.from({ length: 30 }, (_, i) => `next-${i}`));
+  expect(asked.slice(70)).toEqual(upcoming(30).map(({ id }) => id));
   expect(await getOrg()).not.toHaveProperty("eventsSyncError");
 });
 
-test("An event that moved to another calendar is hidden only if the key's calendar is known", async () => {
+test("An event of another calendar isn't hidden if the key's own calendar is unknown", async () => {
   await startSynced(over(1));
   vi.stubEnv("LUMA_LIST_EVENTS_URL", luma.url(OLDER_PATH));
-  luma.setCalendar(
-    KEY,
-    over(1, () => ({ calendar_id: "cal-9", access: null })),
-    [],
-  );
+  const moved = over(1, () => ({ calendar_id: "cal-9", access: null }));
+  luma.setCalendar(KEY, moved, []);
   await sync();
   expect(await statuses()).toEqual(["listed"]);
 });
 
-test("An event missing from the list stays as it is when a later sync begins while it is asked for", async () => {
+test("A missing event stays as it is if a later sync begins during its check", async () => {
   await startSynced(over(2));
   luma.setCalendar(KEY, []);
   const answer: Answer = (response, request) => {
@@ -466,14 +429,14 @@ test("An event missing from the list stays as it is when a later sync begins whi
 
 const unreadable = (fields: object = {}) => ({ ...over(1)[0], name: "", ...fields }) as WireEvent;
 test.for<[string, WireEvent[], "listed" | "unlisted"]>([
-  ["leaves its event as it is, without asking for it", [unreadable()], "listed"],
-  ["without an id holds up no removal", [unreadable({ id: "" }), ...over(1)], "listed"],
+  ["leaves its event as it is, and doesn't have it fetched", [unreadable()], "listed"],
+  ["without an id delays no removal", [unreadable({ id: "" }), ...over(1)], "listed"],
   ["that is private hides its event", [unreadable({ visibility: "private" })], "unlisted"],
-  ["of an odd visibility hides its event", [unreadable({ visibility: "odd" })], "unlisted"],
+  ["with an unknown visibility hides its event", [unreadable({ visibility: "odd" })], "unlisted"],
   ["without a visibility hides its event", [unreadable({ visibility: null })], "unlisted"],
-  ["of another's event hides it", [unreadable({ access: "view" })], "unlisted"],
+  ["of another calendar hides its event", [unreadable({ access: "view" })], "unlisted"],
   ["that is not approved hides its event", [unreadable({ status: "pending" })], "unlisted"],
-])("An entry that cannot be read %s", async ([, entries, expected]) => {
+])("An unreadable entry %s", async ([, entries, expected]) => {
   await startSynced([...over(2), aWireEvent({ id: "other" })]);
   luma.setCalendar(KEY, [aWireEvent({ id: "other" }), ...entries]);
   for (let i = 0; i < 2; i += 1) {
@@ -484,7 +447,7 @@ test.for<[string, WireEvent[], "listed" | "unlisted"]>([
   }
 });
 
-test("A removed event stays removed when lu.ma lists a private entry of it that cannot be read", async () => {
+test("A removed event stays removed if its entry is private and unreadable", async () => {
   await startSynced([aWireEvent({ id: "evt-0" }), aWireEvent({ id: "other" })]);
   luma.dropEvent("evt-0");
   await sync();
@@ -494,11 +457,11 @@ test("A removed event stays removed when lu.ma lists a private entry of it that 
   expect(await statuses()).toEqual(["removed", "listed"]);
 });
 
-test("A list of which no entry can be read is a permanent failure, once what must be hidden is", async () => {
+test("If no entry can be read, private ones hide their events, and the sync fails", async () => {
   await startSynced(over(120));
   setTime(NOW + HOUR_MS);
   const hosts = routeLumaHosts(luma);
-  // Over both pages: the first one hidden, the second one public, the third to last ones lacking.
+  // On two pages: the first entry is private, the second public, and the others have no id.
   const entries = over(117, (i) => ({
     id: i > 1 ? "" : `evt-${i}`,
     name: i === 0 ? "\u001b[2J" : "",
@@ -516,17 +479,16 @@ test("A list of which no entry can be read is a permanent failure, once what mus
   expect(luma.requests.map(({ kind }) => kind)).toEqual(["list", "list", "calendar"]);
   const [first, ...others] = await statuses();
   expect([first, new Set(others)]).toEqual(["unlisted", new Set(["listed"])]);
-  const failed = { eventsLastSynced: NOW, eventsSyncError: message };
-  expect(await getOrg()).toMatchObject(failed);
+  expect(await getOrg()).toMatchObject({ eventsLastSynced: NOW, eventsSyncError: message });
 });
 
 test.for<[string, number | undefined, number]>([
-  ["was never synced", undefined, 30],
+  ["has never been synced", undefined, 30],
   ["was synced yesterday", 1, 31],
   ["was synced 100 days ago", 100, 130],
   ["was synced two years ago", 730, 365],
-  ["has a stamp from the future", -10, 30],
-])("The list of an organization that %s is asked for from $2 days back", async ([, days, back]) => {
+  ["was synced in the future", -10, 30],
+])("The list of an organization that %s goes back $2 days", async ([, days, back]) => {
   const eventsLastSynced = days === undefined ? undefined : NOW - days * DAY_MS;
   await start([], { eventsLastSynced });
   luma.setCalendar(KEY, []);
@@ -539,7 +501,7 @@ test.for<[string, number | undefined, number]>([
   expect((await getOrg()).eventsLastSynced).toBe(NOW);
 });
 
-test("An event that was hidden in a pause, or on the last day of the window, is noticed, and none older", async () => {
+test("Events that were hidden while syncs paused are noticed, and older ones are kept", async () => {
   const events = over(2, (i) => ({ start_at: at(NOW - (29 + i / 2) * DAY_MS) }));
   await startSynced(events);
   setTime(NOW + 40 * DAY_MS);

@@ -1,4 +1,4 @@
-/** What a sync's mutations write, when they may, and what deleting an organization's events leaves. */
+/** What a sync's mutations write and which sync may write, and how an organization's events are deleted. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
@@ -28,7 +28,7 @@ const { endSync } = internal.events.queue.worker;
 let t: Engine;
 let orgId: Id<"organizations">;
 let sync: RunningSync;
-// In simulated time, in which the queue's worker does nothing until a test lets it pass.
+// Time is simulated, so the queue's worker does nothing until a test lets time pass.
 beforeEach(async () => {
   useSimulatedTime();
   t = startEngine();
@@ -57,22 +57,27 @@ async function everything() {
   ]);
 }
 
-test("Events that are new are inserted, changed ones updated, and the others not written", async () => {
+test("New events are inserted, changed ones updated, and the others not written", async () => {
   const [same, changed, added] = [1, 2, 3].map((n) => aMirroredEvent({ lumaEventId: `evt-${n}` }));
   const counts = await upsert(same!, changed!);
   expect(counts).toEqual({ inserted: 2, updated: 0, unchanged: 0 });
   const before = await storedEvents(t);
+  setTime(Date.now() + 1_000);
   const again = await upsert(same!, { ...changed!, title: "Another title" }, added!);
   expect(again).toEqual({ inserted: 1, updated: 1, unchanged: 1 });
   const after = await storedEvents(t);
   expect(after.size).toBe(3);
   expect(after.get("evt-1")).toEqual(before.get("evt-1"));
   const { _id } = before.get("evt-2")!;
-  expect(after.get("evt-2")).toMatchObject({ _id, title: "Another title" });
+  expect(after.get("evt-2")).toMatchObject({
+    _id,
+    title: "Another title",
+    syncedAt: Date.now(),
+  });
 });
 
 test.for<keyof MirroredEvent>(["endAt", "coverUrl", "location"])(
-  "An event's %s that lu.ma cleared is cleared",
+  "An event's %s is cleared if lu.ma cleared it",
   async (field) => {
     const more = { endAt: Date.now() + 9e7, coverUrl: "https://images.example/1" };
     const full = aMirroredEvent({ ...more, location: "Berlin" });
@@ -93,32 +98,26 @@ test.for<Partial<MirroredEvent>>([
   { coverUrl: "https://x.example" },
   { location: "x" },
   { endAt: 2e13 },
-])("An event of which lu.ma changed %o is updated", async (change) => {
+])("An event is updated if lu.ma changed it to %o", async (change) => {
   const event = aMirroredEvent();
   await upsert(event);
   expect(await upsert({ ...event, ...change })).toMatchObject({ updated: 1 });
   expect(await stored()).toMatchObject(change);
 });
 
-test("An event is over at its end, or at its start while lu.ma gives no end", async () => {
-  for (const times of [{ startAt: 5 }, { startAt: 5, endAt: 9 }, { startAt: 7 }]) {
-    await upsert(aMirroredEvent(times));
-    expect((await stored()).overAt).toBe(times.endAt ?? times.startAt);
-  }
-});
-
-test("An event is long if it takes more than 24 hours, and as long as it does", async () => {
-  for (const { endAt, isLong } of [
-    { endAt: 5 + DAY_MS, isLong: false },
-    { endAt: 5 + DAY_MS + 1, isLong: true },
-    { endAt: undefined, isLong: false },
+test("An event without an end is over at its start, and one of over 24 hours is long", async () => {
+  for (const { startAt, endAt, isLong } of [
+    { startAt: 5, isLong: false },
+    { startAt: 5, endAt: 5 + DAY_MS, isLong: false },
+    { startAt: 5, endAt: 5 + DAY_MS + 1, isLong: true },
+    { startAt: 7, isLong: false },
   ]) {
-    await upsert(aMirroredEvent({ startAt: 5, endAt }));
-    expect((await stored()).isLong).toBe(isLong);
+    await upsert(aMirroredEvent({ startAt, endAt }));
+    expect(await stored()).toMatchObject({ overAt: endAt ?? startAt, isLong });
   }
 });
 
-test("An event of two organizations is a document of each", async () => {
+test("An event of two organizations has a document for each", async () => {
   const event = aMirroredEvent();
   await upsert(event);
   const before = await stored();
@@ -131,19 +130,13 @@ test("An event of two organizations is a document of each", async () => {
   expect(await upsert(event)).toMatchObject({ inserted: 0, updated: 0, unchanged: 1 });
 });
 
-test("A removed event that comes back is the same document", async () => {
-  const event = aMirroredEvent();
-  await upsert(event);
-  const { _id } = await stored();
-  await t.mutation(markEventsRemoved, { ...sync, eventIds: [_id] });
-  expect(await upsert(event)).toMatchObject({ updated: 1 });
-  expect(await stored()).toMatchObject({ _id, status: "listed" });
-});
-
-test("An event is stamped with the time of its writing", async () => {
-  const before = Date.now();
-  await upsert(aMirroredEvent());
-  expect((await stored()).syncedAt).toBeGreaterThanOrEqual(before);
+test("An event that an import stored twice doesn't stop its organization's sync", async () => {
+  const first = await t.run((ctx) => ctx.db.insert("events", aStoredEvent(orgId)));
+  await t.run((ctx) => ctx.db.insert("events", aStoredEvent(orgId)));
+  const { lumaEventId } = aStoredEvent(orgId);
+  expect(await upsert(aMirroredEvent({ lumaEventId, title: "New" }))).toMatchObject({ updated: 1 });
+  const updated = await t.run((ctx) => ctx.db.get("events", first));
+  expect(updated?.title).toBe("New");
 });
 
 async function remove(): Promise<number> {
@@ -151,15 +144,18 @@ async function remove(): Promise<number> {
   return (await t.mutation(markEventsRemoved, { ...sync, eventIds: [_id] })).removed;
 }
 
-test("An event that is removed stays, hidden, and is counted once", async () => {
+test("A removed event is counted once, and keeps its document in case it comes back", async () => {
   const event = aMirroredEvent({ location: "Berlin" });
   await upsert(event);
+  const { _id } = await stored();
   expect(await remove()).toBe(1);
-  expect(await stored()).toMatchObject({ ...event, status: "removed" });
+  expect(await stored()).toMatchObject({ ...event, _id, status: "removed" });
   expect(await remove()).toBe(0);
+  expect(await upsert(event)).toMatchObject({ updated: 1 });
+  expect(await stored()).toMatchObject({ _id, status: "listed" });
 });
 
-test("A removal leaves alone what is another organization's, or was deleted", async () => {
+test("A removal skips an event that is another organization's or was deleted", async () => {
   const otherId = await insertOrg(t, { name: "Other" });
   await t.run((ctx) => ctx.db.insert("events", aStoredEvent(otherId)));
   expect(await remove()).toBe(0);
@@ -175,7 +171,7 @@ async function describeEvent(description?: string, lumaEventId = "evt-1"): Promi
 }
 const descriptionOf = async (id = "evt-1") => (await storedDescriptions(t)).get(id);
 
-test("A description that is new, changed or cleared counts, but not a first answer that is empty", async () => {
+test("New, changed and cleared descriptions count, but missing and equal ones don't", async () => {
   await upsert(aMirroredEvent(), aMirroredEvent({ lumaEventId: "evt-2" }));
   expect(await describeEvent("text")).toBe(1);
   const before = await everything();
@@ -188,20 +184,10 @@ test("A description that is new, changed or cleared counts, but not a first answ
   expect(await describeEvent("")).toBe(0);
   expect(await describeEvent("", "evt-2")).toBe(0);
   expect(await storedDescriptions(t)).toEqual(new Map());
-  // That lu.ma has none is remembered all the same.
   expect((await stored("evt-2")).isDescribed).toBe(true);
 });
 
-test("An edited description doesn't write the event, which would re-run every dashboard", async () => {
-  await upsert(aMirroredEvent());
-  await describeEvent("text");
-  const before = await stored();
-  setTime(Date.now() + 1_000);
-  await describeEvent("edited");
-  expect(await stored()).toEqual(before);
-});
-
-test("An event that changes keeps its description", async () => {
+test("An event keeps its description when it changes", async () => {
   await upsert(aMirroredEvent());
   await describeEvent("text");
   await upsert(aMirroredEvent({ title: "Renamed" }));
@@ -209,7 +195,7 @@ test("An event that changes keeps its description", async () => {
   expect(await descriptionOf()).toBe("text");
 });
 
-test("A description that could not be fetched stays, and the event counts as asked for", async () => {
+test("A description that could not be fetched is kept, and counts as asked for", async () => {
   await upsert(aMirroredEvent(), aMirroredEvent({ lumaEventId: "evt-2" }));
   await describeEvent("text");
   for (const id of ["evt-1", "evt-2"]) expect(await describeEvent(undefined, id)).toBe(0);
@@ -217,7 +203,7 @@ test("A description that could not be fetched stays, and the event counts as ask
   expect((await stored("evt-2")).isDescribed).toBe(true);
 });
 
-test("A description is written for no event that is not listed, not the organization's, or not there", async () => {
+test("A description of an unlisted, foreign or missing event is ignored", async () => {
   const otherId = await insertOrg(t, { name: "Other" });
   const theirs = aStoredEvent(otherId, { lumaEventId: "evt-theirs" });
   await t.run((ctx) => ctx.db.insert("events", theirs));
@@ -228,7 +214,7 @@ test("A description is written for no event that is not listed, not the organiza
   expect(await storedDescriptions(t)).toEqual(new Map());
 });
 
-test("A stamp has the time that it is given, and clears the organization's error or gives another", async () => {
+test("A stamp sets the time of the last sync, and replaces or clears the error", async () => {
   await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsSyncError: "no" }));
   expect(await t.mutation(updateOrgSyncTimestamp, { ...sync, timestamp: 5 })).toBeNull();
   const org = await getOrg(t, orgId);
@@ -241,7 +227,7 @@ test("A stamp has the time that it is given, and clears the organization's error
 
 // Which sync may write.
 
-/** Everything that a sync may write. */
+/** Every way in which a sync writes. */
 async function writes(of: RunningSync): Promise<(() => Promise<unknown>)[]> {
   const eventIds = [...(await storedEvents(t)).values()].map(({ _id }) => _id);
   const events = [aMirroredEvent({ lumaEventId: "evt-2" })];
@@ -260,7 +246,7 @@ const configure = (config: { lumaApiKey?: string | null; lumaCalendarUrl?: strin
   t.mutation(internal.orgs.mutations.setLumaConfig, { orgId, ...config });
 const setKey = (lumaApiKey: string | null) => configure({ lumaApiKey });
 
-/** The key of a sync that may not write, or may no more, is not given either. */
+/** Expects that every write is refused, and that the sync can no longer read the key. */
 async function expectNoWrites(of: RunningSync, kind: string, sentence: string) {
   const before = await everything();
   const { getApiKey } = internal.events.queries;
@@ -274,7 +260,7 @@ async function expectNoWrites(of: RunningSync, kind: string, sentence: string) {
   expect(await everything()).toEqual(before);
 }
 
-test("The sync that began last writes, also when only the calendar's URL is changed", async () => {
+test("The latest sync may write, even if the calendar's URL is changed meanwhile", async () => {
   await upsert(aMirroredEvent());
   const later = await beginSync(t, orgId);
   await configure({ lumaCalendarUrl: "https://lu.ma/acme" });
@@ -284,15 +270,15 @@ test("The sync that began last writes, also when only the calendar's URL is chan
   expect(await stored("evt-2")).toMatchObject({ status: "listed" });
 });
 
-test("A sync writes nothing from the moment another one of its organization begins", async () => {
+test("A sync writes nothing once a later sync of its organization has begun", async () => {
   await upsert(aMirroredEvent());
   await beginSync(t, await insertOrg(t, { name: "Other" }));
   await (await writes(sync))[0]?.();
   await beginSync(t, orgId);
-  await expectNoWrites(sync, "overtaken", 'organization "Acme" has begun');
+  await expectNoWrites(sync, "overtaken", '"Acme" was overtaken: a later one has begun');
 });
 
-test("A sync that has ended writes nothing more", async () => {
+test("A sync writes nothing once it has ended", async () => {
   await upsert(aMirroredEvent());
   await t.mutation(endSync, { ...sync, failure: null });
   await expectNoWrites(sync, "ended", '"Acme" was ended');
@@ -302,18 +288,14 @@ const patchKey = (lumaApiKey?: string) =>
   t.run((ctx) => ctx.db.patch("organizations", orgId, { lumaApiKey }));
 const deleteEvents = () => patchKey().then(() => t.mutation(deleteOrgEvents, { orgId }));
 const DISCONNECTED = '"Acme" was disconnected';
-test.for<{ what: string; said: string; happen: () => Promise<unknown> }>([
-  { what: "the key is set", said: WAS_SET, happen: () => setKey("key-2") },
-  { what: "the key is set again", said: WAS_SET, happen: () => setKey("key-of-Acme") },
-  { what: "the key is cleared", said: DISCONNECTED, happen: () => setKey(null) },
-  { what: "the key has gone in any other way", said: DISCONNECTED, happen: () => patchKey(" ") },
-  { what: "its organization is deleted", said: "was deleted", happen: () => deleteOrg(orgId) },
-  {
-    what: "the events are deleted",
-    said: WAS_SET,
-    happen: () => deleteEvents().then(() => patchKey("key-2")),
-  },
-])("A sync writes nothing once $what", async ({ said, happen }) => {
+test.for<[what: string, said: string, happen: () => Promise<unknown>]>([
+  ["another key is set", WAS_SET, () => setKey("key-2")],
+  ["the same key is set again", WAS_SET, () => setKey("key-of-Acme")],
+  ["the key is cleared", DISCONNECTED, () => setKey(null)],
+  ["the key is cleared by hand", DISCONNECTED, () => patchKey(" ")],
+  ["its organization is deleted", "was deleted", () => deleteOrg(orgId)],
+  ["the events are deleted", WAS_SET, () => deleteEvents().then(() => patchKey("key-2"))],
+])("A sync writes nothing once %s", async ([, said, happen]) => {
   await upsert(aMirroredEvent());
   await happen();
   await expectNoWrites(sync, "ended", said);
@@ -342,27 +324,27 @@ async function insertEvents(count: number, id = orgId): Promise<void> {
   });
 }
 
-test("Deleting an organization's events deletes all that is left of it, and of no other one", async () => {
+test("Deleting an organization's events deletes all of its data and nobody else's", async () => {
   const otherId = await insertOrg(t, { name: "Other" });
   await beginSync(t, otherId);
   await insertEvents(3);
   for (const id of [orgId, otherId]) await insertDescribedEvent(t, id, { text: "text" });
   await patchKey();
   expect(await t.mutation(deleteOrgEvents, { orgId })).toBeNull();
-  // The key goes first.
+  // The key is deleted first.
   expect(await left()).toMatchObject({ events: 5, descriptions: 1, syncs: 2, secrets: 1 });
   await passTime(1_000);
   expect(await left()).toMatchObject({ events: 1, descriptions: 1, syncs: 1, secrets: 1 });
 });
 
-test("Deleting the events of an organization that was deleted works, too", async () => {
+test("The events of an organization that was already deleted can be deleted", async () => {
   await insertEvents(3);
   await deleteOrg(orgId);
   await t.mutation(deleteOrgEvents, { orgId });
   expect(await left()).toMatchObject({ events: 0, syncs: 0, secrets: 0 });
 });
 
-test("Deleting an organization's events goes on by itself: 10 descriptions or 50 events, 250 ms apart", async () => {
+test("Events are deleted in batches of 10 descriptions or 50 events, 250 ms apart", async () => {
   await insertEvents(101);
   for (let i = 0; i < 11; i += 1) await insertDescribedEvent(t, orgId, { text: `${i}` });
   await deleteEvents();
@@ -384,7 +366,7 @@ test("Deleting an organization's events goes on by itself: 10 descriptions or 50
   expect(await left()).toMatchObject({ syncs: 0, jobs: Array(4).fill("success") });
 });
 
-test("Deleting an organization's events deletes fewer at once where an app has filled them up", async () => {
+test("Events are deleted in smaller batches if the app has added large fields", async () => {
   t = startEngine({}, ownFieldsSchema);
   orgId = await insertOrg(t, { lumaApiKey: undefined });
   await t.run(async (ctx) => {
@@ -397,7 +379,7 @@ test("Deleting an organization's events deletes fewer at once where an app has f
   expect(await left()).toMatchObject({ events: 0 });
 });
 
-test("Deleting an organization's events is refused while it has a key, and says what to do", async () => {
+test("Deleting events is refused, with advice, while their organization has a key", async () => {
   await insertEvents(1);
   const reason = await reasonOf(t.mutation(deleteOrgEvents, { orgId }));
   expect(reason).toContain('Organization "Acme" has a lu.ma API key');
@@ -405,7 +387,7 @@ test("Deleting an organization's events is refused while it has a key, and says 
   expect(await left()).toMatchObject({ events: 1, secrets: 1 });
 });
 
-test("Deleting an organization's events stops without an error when it has a key again", async () => {
+test("Deleting events stops without an error if their organization gets a key again", async () => {
   await insertEvents(51);
   await deleteEvents();
   await patchKey("key-2");

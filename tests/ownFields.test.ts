@@ -1,4 +1,4 @@
-/** A whole sync in an app that has fields of its own, of any type, on every table. */
+/** Syncs in an app that has fields of its own, of any type, on every table. */
 import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import { aWireEvent, insertOrg, storedEvents } from "./support/builders";
@@ -8,7 +8,9 @@ import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
 import { failure } from "./support/lumaServer";
 import { ownFieldsSchema } from "./support/ownFields";
 
-test("syncs of all kinds leave an app's own fields alone and unseen", async ({ luma }) => {
+test("Syncs leave the app's own fields untouched, and visitors never see them", async ({
+  luma,
+}) => {
   vi.spyOn(console, "log").mockReturnValue();
   const t = startEngine({}, ownFieldsSchema);
   const own = { secret: ["secret", 1n, new ArrayBuffer(2)], deep: { secret: null } };

@@ -8,12 +8,12 @@ import { modules, startEngine, type Engine } from "./support/engine";
 import { NOW, syncOrg, test } from "./support/fixtures";
 import { status, type Answer, type LumaServer } from "./support/lumaServer";
 
-/** With characters that URLs and JSON spell in another way. */
+/** It has characters that URLs and JSON escape. */
 const KEY = 'luma/secret"4711%';
-/** Parts that are there however it is spelled. */
-const SPELLED = /secret|4711/;
+/** The parts of the key that no escaping changes. */
+const KEY_PARTS = /secret|4711/;
 
-/** Answers that repeat the key wherever they can. */
+/** Answers that repeat the key in every place where they can. */
 const ECHOES: Answer[] = [
   status(401, { message: `bad key ${KEY}` }),
   status(400, { message: `bad key ${KEY}`.padStart(210, ".") }),
@@ -25,7 +25,7 @@ const ECHOES: Answer[] = [
   status(200, { [KEY]: [] }),
 ];
 
-/** But for the table of secrets. */
+/** All documents except for the secrets, and everything that was ever scheduled. */
 async function everythingStored(t: Engine): Promise<unknown[]> {
   const tables = Object.keys(schema.tables).filter((table) => table !== "lumaSecrets");
   return await t.run(async (ctx) => [
@@ -34,7 +34,7 @@ async function everythingStored(t: Engine): Promise<unknown[]> {
   ]);
 }
 
-/** Whatever a call ends with, as somebody would see it. */
+/** The result of a call, or all that its error shows. */
 async function outcomeOf(call: Promise<unknown>): Promise<unknown> {
   try {
     return await call;
@@ -63,10 +63,10 @@ async function syncEverything(t: Engine, luma: LumaServer, orgId: Id<"organizati
 }
 
 test.for([
-  ["itself", KEY],
+  ["directly", KEY],
   ["in a variable", "env:LUMA_API_KEY_ACME"],
 ])(
-  "a key %s appears in no error, log line, result, document or schedule",
+  "A key that is set %s appears in no error, log line, result, document or schedule",
   async ([, lumaApiKey], { luma }) => {
     const t = startEngine();
     const logs = ["log", "warn", "error", "info"] as const;
@@ -89,14 +89,14 @@ test.for([
     for (const part of [seen, lines, await everythingStored(t)]) {
       const text = JSON.stringify(part);
       expect(text.length).toBeGreaterThan(100);
-      expect(text).not.toMatch(SPELLED);
+      expect(text).not.toMatch(KEY_PARTS);
     }
-    // A key in a variable is in no table at all.
+    // A key in a variable isn't stored at all.
     const secrets = JSON.stringify(await t.run((ctx) => ctx.db.query("lumaSecrets").collect()));
-    expect(SPELLED.test(secrets)).toBe(lumaApiKey === KEY);
-    // It did arrive where it belongs.
+    expect(KEY_PARTS.test(secrets)).toBe(lumaApiKey === KEY);
+    // lu.ma does receive the key, but not in a URL.
     expect(new Set(luma.requests.map(({ key }) => key))).toEqual(new Set([KEY]));
-    for (const { query } of luma.requests) expect(query.toString()).not.toMatch(SPELLED);
+    for (const { query } of luma.requests) expect(query.toString()).not.toMatch(KEY_PARTS);
   },
 );
 
@@ -117,7 +117,7 @@ for (const [path, exports] of Object.entries(modules)) {
   }
 }
 
-test("anyone can call the pages' queries and, as an admin, the settings page's; all else is internal", () => {
+test("Only the queries of pages and the functions of the settings page are public", () => {
   const open = [...FUNCTIONS].filter(([, registered]) => registered.isPublic === true);
   const names = [
     "events/queries:getDashboardEvents",
@@ -131,7 +131,7 @@ test("anyone can call the pages' queries and, as an admin, the settings page's; 
   expect(rest.length).toBe(FUNCTIONS.size - names.length);
 });
 
-test("every function says what it takes and what it returns", () => {
+test("Every function validates its arguments and its result", () => {
   expect(FUNCTIONS.size).toBeGreaterThan(10);
   for (const [name, registered] of FUNCTIONS) {
     expect(JSON.parse(registered.exportArgs()), name).toMatchObject({ type: "object" });

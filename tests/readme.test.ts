@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 const PROJECT = resolve(import.meta.dirname, "..");
 const README = readFileSync(join(PROJECT, "README.md"), "utf8");
 
-test("the README's example shows a start in the event's time zone, or else in UTC", async () => {
+test("The README's example shows a start in the event's time zone, or else in UTC", async () => {
   const example = /```tsx\n([^`]*)```/.exec(README)?.[1] ?? "";
   const script = example.replace(/^import .*$/gm, "").replace("export ", "");
   const jsx = { runtime: "classic", pragma: "h" } as const;
@@ -30,7 +30,7 @@ test("the README's example shows a start in the event's time zone, or else in UT
   expect(show("Mars/Olympus")).toMatch(/^Talk .*(6|18):00.*UTC/);
 });
 
-test("the README has no key on a command line, and prints no document with one", () => {
+test("The README has no key on a command line, and prints no document with one", () => {
   for (const command of README.match(/^(npx|npm) .*/gm) ?? []) {
     expect(command).not.toMatch(/convex data|"lumaApiKey": "(?!env:)|env set \S+ \S/);
   }

@@ -1,4 +1,4 @@
-/** Connecting a calendar, where its key and its webhook's secret are kept, and how its syncs stand. */
+/** Connecting a calendar, where its key and its webhook's secret are stored, and the status of its syncs. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
@@ -14,9 +14,9 @@ const { connectCalendar, getStatus, syncNow } = api.events.settings;
 const createOrg = internal.organizations.create;
 const { getById, getSyncStatus } = internal.orgs.queries;
 
-// In simulated time, in which nothing that is scheduled runs.
+// Time is simulated and never passes, so nothing that is scheduled runs.
 let t: Engine;
-/** Has no key, nor a calendar's URL. */
+/** Has neither a key nor a calendar URL. */
 let orgId: Id<"organizations">;
 beforeEach(async () => {
   useSimulatedTime(NOW);
@@ -36,7 +36,7 @@ async function configure(config: Config) {
   return await getOrg(t, orgId);
 }
 
-/** All stored secrets, of whichever organization. */
+/** The secrets of all organizations. */
 const secrets = () =>
   t.run(async (ctx) => {
     const all = await ctx.db.query("lumaSecrets").collect();
@@ -46,7 +46,7 @@ const getRawOrg = () => t.run((ctx) => ctx.db.get("organizations", orgId));
 const patchOrg = (fields: object) => t.run((ctx) => ctx.db.patch("organizations", orgId, fields));
 const statusOf = () => t.run((ctx) => readSyncStatus(ctx, orgId));
 
-/** Why a configuration is refused, which leaves nothing of it. */
+/** Why a configuration is refused. None of it may be stored. */
 async function refusalOf(config: Config): Promise<string> {
   const before = [await getRawOrg(), await secrets()];
   const reason = await reasonOf(configure(config));
@@ -54,7 +54,7 @@ async function refusalOf(config: Config): Promise<string> {
   return reason;
 }
 
-test("An organization is created unconnected", async () => {
+test("A new organization isn't connected to a calendar", async () => {
   const logoUrl = "https://images.example/logo.png";
   const newId = await t.mutation(createOrg, { name: " New ", slug: "new", logoUrl });
   const _creationTime = expect.any(Number) as number;
@@ -62,12 +62,11 @@ test("An organization is created unconnected", async () => {
   expect(await getOrg(t, newId)).toEqual(expected);
 });
 
-test("A slug that is taken is refused, naming who has it", async () => {
+test("A slug that is taken is refused, and the error says by whom", async () => {
   await t.mutation(createOrg, { name: "First", slug: "first" });
   const reason = await reasonOf(t.mutation(createOrg, { name: "Other", slug: " first" }));
   expect(reason).toContain('"first" is taken by the organization "First"');
-  for (const name of ["Without a slug", "Without one either"])
-    await t.mutation(createOrg, { name });
+  for (const name of ["No slug", "No slug either"]) await t.mutation(createOrg, { name });
 });
 
 const NO_LOGO = "http(s) URL of at most 2,000 characters";
@@ -78,17 +77,18 @@ test.for<[{ name?: string; slug?: string; logoUrl?: string }, string]>([
   [{ logoUrl: "logo.png" }, NO_LOGO],
   [{ logoUrl: "" }, NO_LOGO],
   [{ logoUrl: `https://x.example/${"x".repeat(2_000)}` }, NO_LOGO],
-])("An organization with %j is not created", async ([fields, reason]) => {
+])("An organization with %j is refused", async ([fields, reason]) => {
   expect(await reasonOf(t.mutation(createOrg, { name: "New", ...fields }))).toContain(reason);
 });
 
-test("Configuring sets what is given, leaves what is not, and clears what is null", async () => {
+test("Configuring sets given fields, keeps omitted ones, and clears null ones", async () => {
   const lumaCalendarUrl = "https://lu.ma/acme";
   const both = await configure({ lumaCalendarUrl, lumaApiKey: " key-1 \n" });
   expect(both).toMatchObject({ lumaCalendarUrl, lumaApiKey: "stored" });
   const one = await configure({ lumaCalendarUrl: " https://luma.com/acme " });
   expect(one).toMatchObject({ lumaCalendarUrl: "https://luma.com/acme", lumaApiKey: "stored" });
-  expect(await secrets()).toEqual([{ apiKey: "key-1" }]);
+  expect(await configure({ lumaApiKey: "key-2" })).toEqual(one);
+  expect(await secrets()).toEqual([{ apiKey: "key-2" }]);
   const cleared = await configure({ lumaCalendarUrl: null, lumaApiKey: null });
   expect(cleared).not.toHaveProperty("lumaCalendarUrl");
   expect(cleared).not.toHaveProperty("lumaApiKey");
@@ -99,13 +99,16 @@ test.for<[string, string | null]>([
   ["cleared", null],
   ["set", "key-2"],
   ["set again", "key-1"],
-])("The last error is forgotten when the key is %s, and only then", async ([, lumaApiKey]) => {
-  await configure({ lumaApiKey: "key-1" });
-  await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsSyncError: "rejected" }));
-  const kept = await configure({ lumaCalendarUrl: "https://lu.ma/a" });
-  expect(kept.eventsSyncError).toBe("rejected");
-  expect(await configure({ lumaApiKey })).not.toHaveProperty("eventsSyncError");
-});
+])(
+  "The last error is cleared when the key is %s, but not when the URL is set",
+  async ([, lumaApiKey]) => {
+    await configure({ lumaApiKey: "key-1" });
+    await t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsSyncError: "rejected" }));
+    const kept = await configure({ lumaCalendarUrl: "https://lu.ma/a" });
+    expect(kept.eventsSyncError).toBe("rejected");
+    expect(await configure({ lumaApiKey })).not.toHaveProperty("eventsSyncError");
+  },
+);
 
 const EMBED = "https://lu.ma/embed/calendar/cal-1/events?theme=dark";
 test.for<[string, string]>([
@@ -115,12 +118,9 @@ test.for<[string, string]>([
   ["https://lu.ma:443/a/../acme", "https://lu.ma/acme"],
   ["https://lu.ma/café", "https://lu.ma/caf%C3%A9"],
   [EMBED, EMBED],
-])(
-  "The calendar URL %s is stored as %s, as a parser writes it",
-  async ([lumaCalendarUrl, stored]) => {
-    expect((await configure({ lumaCalendarUrl })).lumaCalendarUrl).toBe(stored);
-  },
-);
+])("The calendar URL %s is stored as %s", async ([lumaCalendarUrl, stored]) => {
+  expect((await configure({ lumaCalendarUrl })).lumaCalendarUrl).toBe(stored);
+});
 
 test.for([
   "http://lu.ma/acme",
@@ -171,7 +171,7 @@ test.for<[string, string]>([
   [" luma_api_key_acme ", NAME_ALONE],
   [" stored ", '"stored" is no key: leave the field out to keep the one that is stored'],
 ])(
-  "The key %j is refused, naming the organization and what is wrong",
+  "The key %j is refused, and the error names the organization and the problem",
   async ([lumaApiKey, what]) => {
     const lumaCalendarUrl = "https://lu.ma/acme";
     const reason = await refusalOf({ lumaCalendarUrl, lumaApiKey });
@@ -189,19 +189,19 @@ test.for([
     field: `env:LUMA_API_KEY${"A".repeat(28)}`,
     apiKey: undefined,
   },
-])("The key $input is kept as $field, be it another organization's, too", async (row) => {
+])("The key $input is shown as $field, and may be another organization's, too", async (row) => {
   await insertOrg(t, { name: "Parent", lumaApiKey: row.input });
   expect((await configure({ lumaApiKey: ` ${row.input}\n` })).lumaApiKey).toBe(row.field);
   expect(await secrets()).toEqual([{ apiKey: row.apiKey }]);
 });
 
-test("A variable in place of a stored key leaves nothing of that key", async () => {
+test("A stored key is deleted when an environment variable replaces it", async () => {
   await configure({ lumaApiKey: "key-1", lumaWebhookSecret: "whsec_1" });
   await configure({ lumaApiKey: "env:LUMA_API_KEY" });
   expect(await secrets()).toEqual([{ webhookSecret: "whsec_1" }]);
 });
 
-test("A variable can only be named by an administrator", async () => {
+test("Only an administrator can name an environment variable", async () => {
   const refusal = "env: can only be set by an administrator, with setLumaConfig";
   for (const config of [
     { lumaApiKey: "env:LUMA_API_KEY_OTHER" },
@@ -214,10 +214,18 @@ test("A variable can only be named by an administrator", async () => {
   expect(await secrets()).toEqual([{ webhookSecret: "env:LUMA_WEBHOOK_SECRET_OTHER" }]);
 });
 
-// A key that somebody writes into the organization's document.
+// Keys that somebody writes into an organization's document by hand.
 
-test.for(["key-1", " key-1\n", "ENV:LUMA_API_KEY", "env:AWS_SECRET", "no key at all"])(
-  "The key %j that is written by hand is shown as stored, and moved when a sync begins",
+test.for([
+  "key-1",
+  " key-1\n",
+  "no key at all",
+  "env:AWS_SECRET",
+  "env:secret-key",
+  "env:LUMA_API_KEY secret",
+  "ENV:LUMA_API_KEY_A",
+])(
+  "The key %j in a document is shown as stored, and moved when a sync begins",
   async (lumaApiKey) => {
     await patchOrg({ lumaApiKey });
     expect((await getOrg(t, orgId)).lumaApiKey).toBe("stored");
@@ -229,7 +237,7 @@ test.for(["key-1", " key-1\n", "ENV:LUMA_API_KEY", "env:AWS_SECRET", "no key at 
 );
 
 test.for(["stored", " stored ", "env:LUMA_API_KEY"])(
-  "The field %j stays as it is when a sync begins",
+  "A lumaApiKey of %j in a document stays as it is when a sync begins",
   async (lumaApiKey) => {
     await configure({ lumaApiKey: "key-1" });
     await patchOrg({ lumaApiKey });
@@ -239,7 +247,7 @@ test.for(["stored", " stored ", "env:LUMA_API_KEY"])(
   },
 );
 
-test("A sync whose stored key is missing says what to do", async () => {
+test("A sync whose stored key is missing fails and says what to do", async () => {
   await patchOrg({ lumaApiKey: "stored" });
   expect(await failureOf(t.action(internal.events.sync.syncOrgEvents, { orgId }))).toEqual({
     kind: "permanent",
@@ -248,9 +256,9 @@ test("A sync whose stored key is missing says what to do", async () => {
   });
 });
 
-// The secret of a webhook.
+// Webhook secrets.
 
-test("The webhook's secret is kept when the key is set, and cleared with it", async () => {
+test("The webhook's secret is kept when the key changes, and cleared along with it", async () => {
   await configure({ lumaWebhookSecret: " whsec_1\n" });
   expect(await secrets()).toEqual([{ webhookSecret: "whsec_1" }]);
   expect(await statusOf()).toMatchObject({ liveUpdates: "off" });
@@ -259,7 +267,7 @@ test("The webhook's secret is kept when the key is set, and cleared with it", as
   expect(await secrets()).toEqual([{ apiKey: "key-2", webhookSecret: "whsec_1" }]);
   await configure({ lumaApiKey: null });
   expect(await secrets()).toEqual([]);
-  // In one call, the key comes first.
+  // If one call sets both, clearing the key doesn't clear the new secret.
   await configure({ lumaApiKey: null, lumaWebhookSecret: "whsec_2" });
   expect(await secrets()).toEqual([{ webhookSecret: "whsec_2" }]);
   await configure({ lumaApiKey: "key-3", lumaWebhookSecret: null });
@@ -280,7 +288,7 @@ test.for([
   expect(await refusalOf({ lumaApiKey: "key-1", lumaWebhookSecret: secret })).toContain(refusal);
 });
 
-// An organization's own settings page.
+// The settings page.
 
 const admin = () => t.withIdentity({ subject: "admin" });
 
@@ -321,64 +329,59 @@ test("Only an organization's own admins can use its settings page", async () => 
     nextSyncAt: expect.stringContaining("T12:05:00") as string,
     webhookUrl: `https://acme.convex.site/luma/${orgId}`,
   });
+  await t.run((ctx) => ctx.db.insert("lumaSecrets", { orgId, apiKey: "from an import" }));
   await admin().mutation(connectCalendar, { orgId, lumaApiKey: null, lumaCalendarUrl: null });
   expect(await secrets()).toEqual([]);
+  await t.run((ctx) => ctx.db.delete("organizations", orgId));
+  expect(await admin().query(getStatus, { orgId })).toBeNull();
 });
 
-test("A sync of an organization without a key can't be requested", async () => {
+test("Requesting a sync of an organization without a key fails and says what to do", async () => {
   const requesting = t.run((ctx) => requestSync(ctx, orgId));
   expect(await reasonOf(requesting)).toBe(
     'Organization "Acme" has no lu.ma API key: connect it on the settings page, or with setLumaConfig.',
   );
 });
 
-// Where a key is not.
+// What queries return.
 
+const lumaApiKey = "secret-1";
 test.for<{ way: string; set: () => Promise<unknown> }>([
-  { way: "with setLumaConfig", set: () => configure({ lumaApiKey: "secret-1" }) },
-  {
-    way: "with configureLuma",
-    set: () => t.run((ctx) => configureLuma(ctx, orgId, { lumaApiKey: "secret-1" })),
-  },
+  { way: "with setLumaConfig", set: () => configure({ lumaApiKey }) },
+  { way: "by the app", set: () => t.run((ctx) => configureLuma(ctx, orgId, { lumaApiKey })) },
   {
     way: "on the settings page",
     set: async () => {
       const membership = { userId: "admin", orgId, role: "admin" as const };
       await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
-      await admin().mutation(connectCalendar, { orgId, lumaApiKey: "secret-1" });
+      await admin().mutation(connectCalendar, { orgId, lumaApiKey });
     },
   },
-  {
-    way: "by hand, and a sync of it has begun",
-    set: () => patchOrg({ lumaApiKey: "secret-1" }).then(() => beginSync(t, orgId)),
-  },
-])(
-  "A key that is set $way is in no organization's document, answer or schedule",
-  async ({ set }) => {
-    await set();
-    const { page } = await t.query(getSyncStatus, {});
-    const orgs = await t.query(internal.events.queries.getOrgsWithLumaConfig, {});
-    const { getDashboardEvents, getOrgEvents } = api.events.queries;
-    const seen = [
-      await t.run((ctx) => ctx.db.query("organizations").collect()),
-      await t.query(getById, { orgId }),
-      [page, orgs.page, await statusOf()],
-      await t.query(getOrgEvents, { orgId, now: NOW }),
-      await admin().query(getDashboardEvents, { now: NOW }),
-      (await jobs(t)).map(({ args }) => args),
-    ];
-    expect(JSON.stringify(seen)).not.toContain("secret-1");
-    expect(await secrets()).toEqual([{ apiKey: "secret-1" }]);
-  },
-);
+  { way: "by hand", set: () => patchOrg({ lumaApiKey }).then(() => beginSync(t, orgId)) },
+])("A key that is set $way is in no organization, query result or scheduled call", async (row) => {
+  await row.set();
+  const { page } = await t.query(getSyncStatus, {});
+  const orgs = await t.query(internal.events.queries.getOrgsWithLumaConfig, {});
+  const { getDashboardEvents, getOrgEvents } = api.events.queries;
+  const seen = [
+    await t.run((ctx) => ctx.db.query("organizations").collect()),
+    await t.query(getById, { orgId }),
+    [page, orgs.page, await statusOf()],
+    await t.query(getOrgEvents, { orgId, now: NOW }),
+    await admin().query(getDashboardEvents, { now: NOW }),
+    (await jobs(t)).map(({ args }) => args),
+  ];
+  expect(JSON.stringify(seen)).not.toContain(lumaApiKey);
+  expect(await secrets()).toEqual([{ apiKey: lumaApiKey }]);
+});
 
-test("An organization that does not exist is null, and cannot be configured", async () => {
+test("A deleted organization is null and can't be configured", async () => {
   await t.run((ctx) => ctx.db.delete("organizations", orgId));
   expect(await t.query(getById, { orgId })).toBeNull();
   expect(await reasonOf(t.mutation(setLumaConfig, { orgId }))).toContain(orgId);
 });
 
-test("The status of each organization with a key says how its syncs went, never the key", async () => {
+test("The status lists the organizations with a key and how their syncs went", async () => {
   vi.stubEnv("LUMA_API_KEY_ACME", "secret-1");
   const connectedBy = "env:LUMA_API_KEY_ACME";
   const [eventsLastSynced, lastSyncedAt] = [Date.UTC(2026, 8, 1, 7), "2026-09-01T07:00:00.000Z"];
@@ -401,16 +404,7 @@ test("The status of each organization with a key says how its syncs went, never 
   expect(isDone).toBe(true);
 });
 
-test.for(["env:secret-key", "env:LUMA_API_KEY secret", "ENV:LUMA_API_KEY_A"])(
-  "The status shows nothing of %s, which is no variable's name",
-  async (lumaApiKey) => {
-    await insertOrg(t, { lumaApiKey });
-    const { page } = await t.query(getSyncStatus, {});
-    expect(page).toMatchObject([{ connectedBy: "a stored key" }]);
-  },
-);
-
-test("The status comes in pages, of 100 unless told otherwise", async () => {
+test("The status comes in pages of 100 organizations, or of another size", async () => {
   const names = Array.from({ length: 101 }, (_, i) => `Org ${1_000 + i}`);
   for (const name of names) await insertOrg(t, { name });
   const first = await t.query(getSyncStatus, {});
@@ -420,7 +414,7 @@ test("The status comes in pages, of 100 unless told otherwise", async () => {
   expect([...first.page, ...rest.page].map(({ name }) => name)).toEqual(names);
 });
 
-test("the status of an organization without a key says so, and names no next sync", async () => {
+test("The status of an organization without a key says so, and shows no next sync", async () => {
   for (const lumaApiKey of [undefined, " "]) {
     const orgId = await insertOrg(t, { lumaApiKey });
     const status = await t.run((ctx) => readSyncStatus(ctx, orgId));

@@ -1,4 +1,4 @@
-/** A sync from its first step to its last: what it mirrors, how it fails, and what becomes of two at once. */
+/** A whole sync: what it mirrors, how it fails, and what happens if two run at once. */
 import { getFunctionName } from "convex/server";
 import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
@@ -38,7 +38,7 @@ test.beforeEach(async ({ luma: given }) => {
   await connect();
 });
 
-/** Begins anew, with one connected organization. */
+/** Starts over, with one connected organization. */
 async function connect(org: Partial<Doc<"organizations">> = {}): Promise<void> {
   engine = startFaultyEngine();
   t = engine.t;
@@ -53,17 +53,17 @@ function logged(method: "log" | "error" = "log"): string[] {
   return vi.mocked(console[method]).mock.calls.map(([line]) => String(line));
 }
 
-/** Has something come to pass when lu.ma is asked, before it answers. */
+/** Has something happen during the next request to lu.ma, before it is answered. */
 function meanwhile(happen: () => Promise<unknown>, answer = luma.answer, kind?: RequestKind) {
   const late: Answer = (...call) => void luma.waitFor(happen().then(() => answer(...call)));
   luma.answerNext(late, { kind: kind ?? "list" });
 }
 
-test("A sync mirrors a calendar, and one of it unchanged writes no event", async () => {
+test("A sync mirrors a calendar, and writes no event if nothing has changed", async () => {
   luma.setCalendar(KEY, wireEvents(120));
   const counts = { fetched: 120, updated: 0, removed: 0, invalid: 0 };
   expect(await sync()).toEqual({ ...counts, inserted: 120, unchanged: 0, described: 100 });
-  // What is left of the descriptions is asked for now; then there is nothing to do at all.
+  // The second sync fetches the remaining descriptions, and the third has nothing to do.
   expect(await sync()).toEqual({ ...counts, inserted: 0, unchanged: 120, described: 20 });
   const stored = await storedEvents(t);
   expect(stored.size).toBe(120);
@@ -71,7 +71,7 @@ test("A sync mirrors a calendar, and one of it unchanged writes no event", async
   expect(await storedEvents(t)).toEqual(stored);
 });
 
-test("A sync on a morning on the older address stores cities instead of addresses, and changes nothing else", async () => {
+test("Switching to lu.ma's older address only changes full addresses to cities", async () => {
   luma.setCalendar(KEY, [aWireEvent(), aWireEvent({ id: "evt-2", geo_address_json: null })]);
   await sync();
   const before = (await storedEvents(t)).get("evt-1");
@@ -81,7 +81,7 @@ test("A sync on a morning on the older address stores cities instead of addresse
   expect(after).toEqual({ ...before, location: "Berlin, Germany", syncedAt: after?.syncedAt });
 });
 
-test("A sync that succeeds stamps when it began, and clears the error of the one before", async () => {
+test("A successful sync stores when it began, and clears the last error", async () => {
   await connect({ eventsSyncError: "rejected" });
   luma.setCalendar(KEY, wireEvents(150));
   await sync();
@@ -90,7 +90,7 @@ test("A sync that succeeds stamps when it began, and clears the error of the one
   expect(await org()).not.toHaveProperty("eventsSyncError");
 });
 
-test("A sync writes what was renamed, and hides what was made private", async () => {
+test("A sync updates renamed events, and hides ones that have become private", async () => {
   luma.setCalendar(KEY, wireEvents(3));
   await sync();
   const changes = [{ name: "Renamed" }, { visibility: "private" }, {}];
@@ -101,7 +101,7 @@ test("A sync writes what was renamed, and hides what was made private", async ()
   expect(page?.upcoming.map((event) => event.title)).toEqual(["Renamed", "Event evt-2"]);
 });
 
-test("A sync of an event that two calendars manage leaves it on both pages, without a write a day", async () => {
+test("An event that two calendars manage is on both pages, and isn't rewritten daily", async () => {
   const orgIds = [orgId, await insertOrg(t, { name: "Other", lumaApiKey: "key-2" })];
   for (const key of [KEY, "key-2"]) luma.setCalendar(key, [aWireEvent()]);
   for (const orgId of orgIds) await syncOrg(t, luma, orgId);
@@ -112,14 +112,14 @@ test("A sync of an event that two calendars manage leaves it on both pages, with
   }
 });
 
-test("A mirrored field that holds a list or an object is written only when its value differs", () => {
+test("Lists and objects in mirrored fields are compared by value", () => {
   const event = aMirroredEvent();
   const withTags = (...tags: string[]) => ({ ...event, location: { tags } as never });
   expect(isSameEvent(withTags("a", "b"), withTags("a", "b"))).toBe(true);
   expect(isSameEvent(withTags("a", "b"), withTags("b", "a"))).toBe(false);
 });
 
-test("An entry that cannot be read is counted, neither written nor removed, and the others go on", async () => {
+test("Unreadable entries are counted and their events kept, and the rest is synced", async () => {
   luma.setCalendar(KEY, wireEvents(3));
   await sync();
   luma.setCalendar(KEY, [
@@ -137,7 +137,7 @@ test("An entry that cannot be read is counted, neither written nor removed, and 
   expect((await org()).eventsLastSynced).toBeGreaterThan(NOW);
 });
 
-test("An entry that cannot be read is known by its id as lu.ma wrote it, however odd", async () => {
+test("An unreadable entry is matched to its event even if the id is odd", async () => {
   const ids = ["evt-two  spaces", `evt-${KEY}`];
   const entries = (fields: object) => ids.map((id) => aWireEvent({ id, ...fields }));
   luma.setCalendar(KEY, entries({}));
@@ -145,12 +145,12 @@ test("An entry that cannot be read is known by its id as lu.ma wrote it, however
   luma.setCalendar(KEY, [aWireEvent({ id: "valid" }), ...entries({ name: "" })]);
   luma.requests.length = 0;
   expect(await sync()).toMatchObject({ fetched: 1, removed: 0, invalid: 2 });
-  // For their descriptions, that is, and after the new one.
+  // These requests are for descriptions, starting with the new event's.
   const asked = luma.requestsOf("event").map(({ query }) => query.get("event_id"));
   expect(asked).toEqual(["valid", ...ids]);
 });
 
-test("Of entries that cannot be read the log names the first 20 with reasons, on one line", async () => {
+test("The log names the first 20 unreadable entries and their faults on one line", async () => {
   const toUnreadable = (i: number) => ({ id: i === 0 ? "" : `evt-${i}\u001b[2J`, name: "" });
   luma.setCalendar(KEY, [aWireEvent(), ...wireEvents(25, toUnreadable)]);
   await sync();
@@ -168,7 +168,7 @@ test("Of entries that cannot be read the log names the first 20 with reasons, on
   expect(new TextEncoder().encode(line).length).toBeLessThan(4_096);
 });
 
-test("A sync that fails changes nothing but eventsSyncError, which says what the administrator is told", async () => {
+test("A sync that fails only changes eventsSyncError, to the error that it throws", async () => {
   luma.setCalendar(KEY, wireEvents(250));
   await sync();
   const [before, events] = [await org(), await storedEvents(t)];
@@ -185,14 +185,14 @@ test("A sync that fails changes nothing but eventsSyncError, which says what the
   expect(await storedEvents(t)).toEqual(events);
 });
 
-test("A sync of an organization that does not exist says which", async () => {
+test("A sync of an organization that doesn't exist names its id", async () => {
   await t.run((ctx) => ctx.db.delete("organizations", orgId));
   const { kind, message } = await failed();
   expect(kind).toBe("permanent");
   expect(message).toContain(`no organization with the id ${orgId}`);
 });
 
-test("A sync without a key says what to do, and writes no error", async () => {
+test("A sync without a key says what to do, and stores no error", async () => {
   for (const lumaApiKey of [undefined, " "]) {
     await connect({ lumaApiKey });
     const { message, kind } = await failed();
@@ -204,7 +204,7 @@ test("A sync without a key says what to do, and writes no error", async () => {
   expect(luma.requests).toEqual([]);
 });
 
-test("A sync that fails writes its reason down at the third try, and otherwise tells it all the same", async () => {
+test("A sync tries three times to store its error, and throws it in any case", async () => {
   for (const times of [2, 3]) {
     await connect();
     engine.refuse(endSync, times);
@@ -213,11 +213,11 @@ test("A sync that fails writes its reason down at the third try, and otherwise t
     expect((await org()).eventsSyncError).toBe(times === 2 ? message : undefined);
   }
   expect(logged("error")).toEqual([
-    expect.stringMatching(`^The end of the sync of organization ${orgId} could not be saved. .*401`),
+    expect.stringMatching(`^Could not record how the sync of organization ${orgId} ended. .*401`),
   ]);
 });
 
-test("A sync whose stamp's answer is lost for good is stamped, and retried", async () => {
+test("A sync whose stamp is written but never confirmed is retried", async () => {
   luma.setCalendar(KEY, wireEvents(2));
   engine.loseAnswer(updateOrgSyncTimestamp, 3);
   const { kind, message } = await failed();
@@ -228,13 +228,13 @@ test("A sync whose stamp's answer is lost for good is stamped, and retried", asy
   expect(await org()).not.toHaveProperty("eventsSyncError");
 });
 
-test("A sync whose write's answer is lost counts as unchanged what it had written", async () => {
+test("Events that are written again because an answer was lost count as unchanged", async () => {
   luma.setCalendar(KEY, wireEvents(2));
   engine.loseAnswer(upsertEvents);
   expect(await sync()).toMatchObject({ fetched: 2, inserted: 0, unchanged: 2 });
 });
 
-test("A sync whose organization is deleted before it is looked up says so", async () => {
+test("A sync whose organization is deleted right after it began says so", async () => {
   engine.watch(async (_run, called) => {
     if (called.endsWith(":beginSync")) await deleteOrg();
   });
@@ -244,12 +244,12 @@ test("A sync whose organization is deleted before it is looked up says so", asyn
   });
 });
 
-test("A sync says on one line of the log what it did, and whose calendar that was", async () => {
+test("A sync logs on one line what it did and which calendar it was", async () => {
   luma.setCalendar(KEY, wireEvents(2));
   const counts = (fetched: number, inserted: number, unchanged: number, removed: number) =>
     `lu.ma sync of "Acme" (${orgId}): fetched ${fetched}, inserted ${inserted}, updated 0, ` +
     `unchanged ${unchanged}, removed ${removed}, invalid 0, described ${inserted}. Calendar Calendar 1 (cal-1).`;
-  const asked = (count: number) => `Single events fetched: ${count}.`;
+  const asked = (count: number) => `Single events requested: ${count}.`;
   await sync();
   expect(logged()).toEqual([`${counts(2, 2, 0, 0)} ${asked(2)}`]);
   luma.dropEvent("evt-1");
@@ -257,11 +257,11 @@ test("A sync says on one line of the log what it did, and whose calendar that wa
   luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", location_visibility: "guests-only" })]);
   await sync();
   expect(logged().at(-1)).toMatch(
-    /described 0\. Used lu\.ma's older API, so places are only cities\. Missing from the list: 1\. Single events fetched: 2/,
+    /described 0\. Used lu\.ma's older API, so places are only cities\. Missing from the list: 1\. Single events requested: 2/,
   );
 });
 
-test("A failure names the organization no longer than a log line can bear", async () => {
+test("An organization's name is cut to fit into an error", async () => {
   await connect({ name: `\u001b[2J${"long ".repeat(1_000)}` });
   const { message } = await failed();
   expect(message).toMatch(/^Organization " ?\[2Jlong .*answered 401/);
@@ -269,8 +269,8 @@ test("A failure names the organization no longer than a log line can bear", asyn
 });
 
 const { getById } = internal.orgs.queries;
-const { getStoredEvents } = internal.events.queries;
-/** Has Convex refuse a step of a sync that inserts, updates, removes and describes. */
+const { getApiKey, getStoredEvents } = internal.events.queries;
+/** Has Convex refuse a step of the next sync, which inserts, updates, removes and describes an event. */
 async function refuse(step: Parameters<FaultyEngine["refuse"]>[0], times: number): Promise<void> {
   luma.setCalendar(KEY, wireEvents(2));
   await sync();
@@ -280,9 +280,9 @@ async function refuse(step: Parameters<FaultyEngine["refuse"]>[0], times: number
 }
 const { markEventsRemoved } = internal.events.mutations;
 const writes = { upsertEvents, markEventsRemoved, updateOrgSyncTimestamp, describeEvents };
-const STEPS = Object.entries({ beginSync: begin, getById, getStoredEvents, ...writes });
+const STEPS = Object.entries({ beginSync: begin, getById, getApiKey, getStoredEvents, ...writes });
 
-test("A sync retries what Convex refuses after 1 and 3 s", async () => {
+test("A sync retries a refused Convex call after 1 and 3 s", async () => {
   await refuse(upsertEvents, 2);
   const startedAt = Date.now();
   const counts = { inserted: 1, updated: 1, removed: 1, described: 1 };
@@ -292,24 +292,25 @@ test("A sync retries what Convex refuses after 1 and 3 s", async () => {
 });
 
 test.for(STEPS.slice(0, -1))(
-  "A sync that Convex refuses %s is a transient failure",
+  "A sync fails transiently if Convex refuses %s three times",
   async ([, step]) => {
     await refuse(step, 3);
     const { message, kind } = await failed();
-    // Before the organization and its key are known, what Convex says might hold the key.
-    const isEarly = step === begin || step === getById;
-    const [who, what] = isEarly
-      ? [orgId, "."]
-      : ["Acme", ` (${getFunctionName(step)} was refused). It will be retried automatically.`];
-    const expected = `Organization "${who}" was not synced: a call to Convex failed${what}`;
-    expect([kind, message]).toEqual(["transient", expected]);
+    // Until the key is known, Convex isn't quoted, because its error might contain the key.
+    const isEarly = [begin, getById, getApiKey].some((early) => early === step);
+    const what = ` (${getFunctionName(step)} was refused). It will be retried automatically.`;
+    const who = step === begin || step === getById ? orgId : "Acme";
+    expect([kind, message]).toEqual([
+      "transient",
+      `Organization "${who}" was not synced: a call to Convex failed${isEarly ? "." : what}`,
+    ]);
     expect((await org()).eventsSyncError).toBe(step === begin ? undefined : message);
     expect(await sync()).toMatchObject({ fetched: 2 });
     expect(await org()).not.toHaveProperty("eventsSyncError");
   },
 );
 
-test("Descriptions that Convex refuses to write end that step, and not the sync", async () => {
+test("A sync succeeds without descriptions if Convex refuses to write them", async () => {
   await refuse(describeEvents, 3);
   expect(await sync()).toMatchObject({ inserted: 1, described: 0 });
   expect(logged().at(-1)).toMatch(
@@ -318,7 +319,7 @@ test("Descriptions that Convex refuses to write end that step, and not the sync"
   expect((await storedEvents(t)).get("new")?.isDescribed).toBe(false);
 });
 
-test("A key in an environment variable is read at sync time, trimmed", async () => {
+test("A key in an environment variable is read by each sync, and trimmed", async () => {
   await connect({ lumaApiKey: "env:LUMA_API_KEY_ACME" });
   luma.setCalendar(KEY, wireEvents(1));
   vi.stubEnv("LUMA_API_KEY_ACME", ` ${KEY}\n`);
@@ -329,28 +330,21 @@ test("A key in an environment variable is read at sync time, trimmed", async () 
 
 const NOT_SENDABLE = "is longer than 200 characters, or contains";
 const IN_VARIABLE = "env:LUMA_API_KEY_ACME";
+const TOO_LONG = KEY.padEnd(201, "x");
+const NOT_SET =
+  "LUMA_API_KEY_ACME is not set on this deployment. Run npx convex env set LUMA_API_KEY_ACME.";
 test.for<[what: string, lumaApiKey: string, value: string | undefined, said: string]>([
+  ["in an unset variable", IN_VARIABLE, undefined, NOT_SET],
+  ["with a line break", IN_VARIABLE, `${KEY}\n2`, `LUMA_API_KEY_ACME ${NOT_SENDABLE}`],
+  ["of 201 characters in a variable", IN_VARIABLE, TOO_LONG, `LUMA_API_KEY_ACME ${NOT_SENDABLE}`],
   [
-    "whose variable is not set",
-    IN_VARIABLE,
-    undefined,
-    "LUMA_API_KEY_ACME is not set on this deployment. Run npx convex env set LUMA_API_KEY_ACME.",
-  ],
-  ["of two lines in a variable", IN_VARIABLE, `${KEY}\n2`, `LUMA_API_KEY_ACME ${NOT_SENDABLE}`],
-  [
-    "too long in a variable",
-    IN_VARIABLE,
-    KEY.padEnd(201, "x"),
-    `LUMA_API_KEY_ACME ${NOT_SENDABLE}`,
-  ],
-  [
-    "in a foreign variable",
+    "in a variable of another name",
     "env:AWS_SECRET",
     KEY,
     "at most 40 in all). Set it on the settings page, or with setLumaConfig.",
   ],
-  ["of 201 characters", KEY.padEnd(201, "x"), "", `the lu.ma API key ${NOT_SENDABLE}`],
-])("A key %s is a clear error without it, and nothing is sent", async (row) => {
+  ["of 201 characters", TOO_LONG, "", `the lu.ma API key ${NOT_SENDABLE}`],
+])("A key %s is an error that doesn't contain it, and nothing is sent", async (row) => {
   const [, lumaApiKey, value, said] = row;
   for (const name of ["AWS_SECRET", "LUMA_API_KEY_ACME"]) vi.stubEnv(name, value);
   await connect({ lumaApiKey });
@@ -371,45 +365,51 @@ const deleteOrg = () => t.run((ctx) => ctx.db.delete("organizations", orgId));
 const WAS_SET = '"Acme" was ended: the lu.ma API key was set in the meantime';
 const DISCONNECTED = '"Acme" was disconnected';
 test.for<[what: string, said: string, happen: () => Promise<unknown>]>([
-  ["another key", WAS_SET, () => setKey("key-2")],
-  ["the same key once more", WAS_SET, () => setKey(KEY)],
-  ["disconnecting", DISCONNECTED, () => setKey(null)],
-  ["a key that is cleared by hand", DISCONNECTED, clearKey],
-  ["deleting the organization", "was deleted while", deleteOrg],
-])("A sync that is ended by %s writes nothing more, and says why", async ([, said, happen]) => {
-  const begin = async () => {
+  ["another key is set", WAS_SET, () => setKey("key-2")],
+  ["the same key is set again", WAS_SET, () => setKey(KEY)],
+  ["the key is cleared", DISCONNECTED, () => setKey(null)],
+  ["the key is cleared by hand", DISCONNECTED, clearKey],
+  ["its organization is deleted", "was deleted while", deleteOrg],
+])("A sync stops writing and says why if %s", async ([, said, happen]) => {
+  const startOver = async () => {
     await connect();
-    // The queue is not to sync with the key that is set.
+    // Only the first sync may run: a new key would make the queue start another.
     let syncs = 0;
     engine.refuse(syncOrgEvents, () => (syncs += 1) > 1);
     luma.setCalendar(KEY, wireEvents(3));
   };
-  await begin();
+  await startOver();
   meanwhile(happen);
   const { kind, message } = await failed();
   expect(kind).toBe("ended");
   expect(message).toContain(said);
   expect((await storedEvents(t)).size).toBe(0);
-  // One that fails says why it failed, and writes that down no more.
-  await begin();
+  // If it fails after that, it throws its own error, but doesn't store it.
+  await startOver();
   meanwhile(happen, failure(401, "No."));
   expect((await failed()).kind).toBe("permanent");
   const org = await t.query(getById, { orgId });
   expect([org?.eventsLastSynced, org?.eventsSyncError]).toEqual([undefined, undefined]);
-  // After its stamp it ends well: only descriptions are left.
-  await begin();
+  // Once it has stored its success, it only leaves out descriptions.
+  await startOver();
   meanwhile(happen, luma.answer, "event");
   expect(await sync()).toMatchObject({ inserted: 3, described: 0 });
   expect((await storedDescriptions(t)).size).toBe(0);
 });
 
-test("Of two syncs of one organization at once the later one counts, and the earlier one says that it was overtaken", async () => {
+const OVERTAKEN = {
+  kind: "overtaken",
+  message:
+    'This sync of the organization "Acme" was overtaken: a later one has begun, or the queue has moved on. ' +
+    "It won't write anything more.",
+};
+
+test("The later of two syncs at once wins, and the earlier one says it was overtaken", async () => {
   luma.setCalendar(KEY, wireEvents(250));
   const begin = () => t.action(syncOrgEvents, { orgId });
   const both = Promise.all([failureOf(begin()), begin()]);
   const [earlier, later] = await settle(both, luma.activity);
-  expect(earlier.kind).toBe("overtaken");
-  expect(earlier.message).toContain('A later sync of the organization "Acme" has begun');
+  expect(earlier).toEqual(OVERTAKEN);
   expect(later).toMatchObject({ fetched: 250, inserted: 250 });
   expect(await t.run((ctx) => ctx.db.query("events").collect())).toHaveLength(250);
   expect(await org()).not.toHaveProperty("eventsSyncError");
@@ -418,30 +418,27 @@ test("Of two syncs of one organization at once the later one counts, and the ear
 test.for<[string, Answer]>([
   ["list", status(200, { entries: wireEvents(2, () => ({ name: "Old" })), has_more: false })],
   ["failure", failure(403, "No.")],
-])(
-  "A sync's %s counts no more once a later sync has begun, even a slow one",
-  async ([, answer]) => {
-    luma.setCalendar(KEY, wireEvents(2));
-    await sync();
-    luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", visibility: "private" })]);
-    let later: Promise<unknown> = Promise.resolve();
-    meanwhile(async () => {
-      luma.answerNext((...call) => void setTimeout(() => luma.answer(...call), 20_000));
-      const requests = luma.requests.length;
-      later = t.action(syncOrgEvents, { orgId });
-      await vi.waitUntil(() => luma.requests.length > requests);
-    }, answer);
-    expect((await failed()).kind).toBe("overtaken");
-    expect((await org()).eventsLastSynced).toBe(NOW);
-    await settle(later, luma.activity);
-    const statuses = [...(await storedEvents(t))].map(([id, event]) => `${id} ${event.status}`);
-    expect(statuses).toEqual(["evt-0 unlisted", "evt-1 removed"]);
-    expect((await org()).eventsLastSynced).toBeGreaterThan(NOW);
-    expect(await org()).not.toHaveProperty("eventsSyncError");
-  },
-);
+])("A sync's %s is ignored once a later sync has begun, even a slow one", async ([, answer]) => {
+  luma.setCalendar(KEY, wireEvents(2));
+  await sync();
+  luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", visibility: "private" })]);
+  let later: Promise<unknown> = Promise.resolve();
+  meanwhile(async () => {
+    luma.answerNext((...call) => void setTimeout(() => luma.answer(...call), 20_000));
+    const requests = luma.requests.length;
+    later = t.action(syncOrgEvents, { orgId });
+    await vi.waitUntil(() => luma.requests.length > requests);
+  }, answer);
+  expect(await failed()).toEqual(OVERTAKEN);
+  expect((await org()).eventsLastSynced).toBe(NOW);
+  await settle(later, luma.activity);
+  const statuses = [...(await storedEvents(t))].map(([id, event]) => `${id} ${event.status}`);
+  expect(statuses).toEqual(["evt-0 unlisted", "evt-1 removed"]);
+  expect((await org()).eventsLastSynced).toBeGreaterThan(NOW);
+  expect(await org()).not.toHaveProperty("eventsSyncError");
+});
 
-/** Overtakes a sync when it has begun its first write, and tells how it ends and how often it wrote. */
+/** Overtakes a sync during its first write. Returns how it failed, and how often it tried to write. */
 async function overtakeAtWrite(): Promise<[kind: string, calls: number]> {
   let calls = 0;
   engine.refuse(upsertEvents, () => (calls += 1) < 0);
@@ -451,14 +448,14 @@ async function overtakeAtWrite(): Promise<[kind: string, calls: number]> {
   return [(await settle(earlier, luma.activity)).kind, calls];
 }
 
-test("A sync that is overtaken between its writes is refused once, and stamps nothing", async () => {
+test("A sync that is overtaken between two writes stops, and isn't a success", async () => {
   luma.setCalendar(KEY, wireEvents(250));
   expect(await overtakeAtWrite()).toEqual(["overtaken", 2]);
   expect((await storedEvents(t)).size).toBe(50);
   expect(await org()).not.toHaveProperty("eventsLastSynced");
 });
 
-test("A sync that is overtaken between its writes and its removals removes nothing", async () => {
+test("A sync that is overtaken before its removals removes nothing", async () => {
   luma.setCalendar(KEY, wireEvents(3));
   await sync();
   luma.setCalendar(KEY, [aWireEvent({ id: "evt-0", name: "Renamed" })]);
@@ -484,15 +481,15 @@ test("A sync writes 50 events or 10 descriptions at a time, 250 ms apart", async
   const sizes = (name: string) =>
     batches.filter(({ what }) => what === name).map(({ size }) => size);
   expect(sizes("upsertEvents")).toEqual([50, 50, 20]);
-  // The second sync has 40 of its 100 single requests left for descriptions.
+  // The second sync checks 60 missing events, which leaves 40 requests for descriptions.
   expect(sizes("describeEvents")).toEqual(Array(14).fill(10));
   expect(sizes("markEventsRemoved")).toEqual([50, 10]);
   const gaps = batches.slice(1).map(({ at }, index) => at - batches[index]!.at);
   expect(Math.min(...gaps)).toBeGreaterThanOrEqual(250);
 });
 
-test("A sync with events left to write time ran out after 7.5 minutes gives up, unstamped", async () => {
-  // When the first write ends, there is a second left for the next one; when that ends, there is none.
+test("A sync that isn't done writing after 7.5 minutes gives up, and isn't a success", async () => {
+  // The first write leaves a second for the next one, which leaves none.
   const ends = [NOW + 7.5 * MINUTE_MS - 1_000, NOW + 7.5 * MINUTE_MS];
   engine.refuse(upsertEvents, () => {
     setTime(ends.shift() ?? NaN);

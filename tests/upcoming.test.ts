@@ -1,4 +1,4 @@
-/** Which events a list of upcoming ones shows when there are more than it has places for: pages and dashboards. */
+/** Which upcoming events a page or a dashboard shows if it has too few places for all of them. */
 import { beforeEach, expect, test } from "vitest";
 import { api } from "../convex/_generated/api";
 import type { Doc, Id } from "../convex/_generated/dataModel";
@@ -33,7 +33,7 @@ async function insertEvents(events: Event[], id = orgId): Promise<void> {
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 const times = (count: number, toEvent: (index: number) => Event) => upTo(count).map(toEvent);
 
-/** What each of the three lists shows at a time: the page, a member's own events, and others' for discovery. */
+/** The titles on each of the three lists: a page, a member's own events, and those of others. */
 async function listsAt(now: number): Promise<string[][]> {
   const page = await t.query(getOrgEvents, { orgId, now });
   const own = await t.withIdentity({ subject: "member" }).query(getDashboardEvents, { now });
@@ -47,19 +47,19 @@ async function listsAt(now: number): Promise<string[][]> {
   return lists.map((list) => list.map(({ title }) => title));
 }
 
-/** Titles of these events on each of the three lists. */
+/** How many titles on each of the three lists match. */
 async function countAt(now: number, title: RegExp): Promise<number[]> {
   return (await listsAt(now)).map((list) => list.filter((one) => title.test(one)).length);
 }
 
 const CONFERENCE = NOW + 5 * DAY_MS;
-test.for<{ when: string; startOf: (index: number) => number }>([
-  { when: "that are spread over its days", startOf: (i) => CONFERENCE + i * HOUR_MS },
-  { when: "that all begin when it begins", startOf: () => CONFERENCE },
-])("A conference of four days with 100 side events $when is never hidden by them", async (row) => {
+test.for<[string, startOf: (index: number) => number]>([
+  ["are spread over its days", (i) => CONFERENCE + i * HOUR_MS],
+  ["all begin when it does", () => CONFERENCE],
+])("A conference of four days isn't hidden by 100 side events that %s", async ([, startOf]) => {
   const conference = { title: "conference", startAt: CONFERENCE, endAt: CONFERENCE + 4 * DAY_MS };
   const sideEvents = times(100, (i) => {
-    const startAt = row.startOf(i);
+    const startAt = startOf(i);
     return { title: "side event", startAt, endAt: startAt + 2 * HOUR_MS };
   });
   await insertEvents([...sideEvents, conference]);
@@ -69,17 +69,17 @@ test.for<{ when: string; startOf: (index: number) => number }>([
   }
 });
 
-test("Sixty exhibitions that are on don't hide tomorrow's evening", async () => {
+test("Sixty exhibitions that are on don't hide tomorrow's concert", async () => {
   const exhibition = { title: "exhibition", startAt: NOW - DAY_MS };
   await insertEvents([
     ...times(60, (i) => ({ ...exhibition, endAt: NOW + (60 + i) * DAY_MS })),
-    { title: "evening", startAt: NOW + DAY_MS },
+    { title: "concert", startAt: NOW + DAY_MS },
   ]);
-  expect(await countAt(NOW, /evening/)).toEqual([1, 1, 1]);
+  expect(await countAt(NOW, /concert/)).toEqual([1, 1, 1]);
   expect(await countAt(NOW, /exhibition/)).toEqual([49, 49, 49]);
 });
 
-test("A hundred events of today don't hide a fair that has been on for a week, nor it them", async () => {
+test("A fair that has been on for a week and a hundred events today are both shown", async () => {
   const fair = { title: "fair", startAt: NOW - 7 * DAY_MS, endAt: NOW + 2 * DAY_MS };
   const today = times(100, (i) => ({ title: "today", startAt: NOW + i * 60_000 }));
   await insertEvents([...today, fair]);
@@ -89,49 +89,44 @@ test("A hundred events of today don't hide a fair that has been on for a week, n
   }
 });
 
-test("Thirty exhibitions and five evenings are all shown", async () => {
+test("Thirty exhibitions and five concerts are all shown", async () => {
   await insertEvents([
     ...times(30, (i) => ({ title: "exhibition", startAt: NOW - i, endAt: NOW + 9 * DAY_MS + i })),
-    ...times(5, (i) => ({ title: "evening", startAt: NOW + i * DAY_MS + 1 })),
+    ...times(5, (i) => ({ title: "concert", startAt: NOW + i * DAY_MS + 1 })),
   ]);
-  expect(await countAt(NOW, /exhibition|evening/)).toEqual([35, 35, 35]);
+  expect(await countAt(NOW, /exhibition|concert/)).toEqual([35, 35, 35]);
 });
 
-test("Of 50 places, 10 are for long events, 15 for others that are on, and the rest for what is next", async () => {
+test("Of 50 places, 10 are for long events, 15 for others that are on, and 25 for the next", async () => {
   await insertEvents([
     ...times(40, (i) => ({ title: `long ${i}`, startAt: NOW - 1, endAt: NOW + 2 * DAY_MS + i })),
     ...times(40, (i) => ({ title: `on ${i}`, startAt: NOW - i, endAt: NOW + HOUR_MS })),
     ...times(40, (i) => ({ title: `next ${i}`, startAt: NOW + 1 + i })),
   ]);
-  // The first to end, the last to start, and the next to start.
-  const numbersOf = (list: string[], kind: string) =>
-    list
-      .filter((title) => title.startsWith(`${kind} `))
-      .map((title) => Number(title.split(" ")[1]))
-      .sort((a, b) => a - b);
-  for (const list of await listsAt(NOW)) {
-    expect(numbersOf(list, "long")).toEqual(upTo(10));
-    expect(numbersOf(list, "on")).toEqual(upTo(15));
-    expect(numbersOf(list, "next")).toEqual(upTo(25));
-  }
+  for (const list of await listsAt(NOW)) expectFirstOfEachKind(list);
 });
 
-test("Places that are free go to more of what is on, and then to more long events", async () => {
+/** Of the events "long 0", "long 1" …: the first to end; of "on …", the last to start; of "next …", the first to start. */
+function expectFirstOfEachKind(list: string[]): void {
+  for (const [kind, count] of Object.entries({ long: 10, on: 15, next: 25 })) {
+    const ofThisKind = list.filter((title) => title.startsWith(`${kind} `));
+    const numbers = ofThisKind.map((title) => Number(title.split(" ")[1]));
+    expect(numbers.toSorted((x, y) => x - y)).toEqual(upTo(count));
+  }
+}
+
+test("Free places go to more events that are on, and then to more long ones", async () => {
   await insertEvents([
     ...times(40, (i) => ({ title: "long", startAt: NOW - 1, endAt: NOW + 2 * DAY_MS + i })),
     ...times(25, (i) => ({ title: "on", startAt: NOW - i, endAt: NOW + HOUR_MS })),
     ...times(5, (i) => ({ title: "next", startAt: NOW + 1 + i })),
   ]);
-  for (const [title, count] of [
-    [/on$/, 25],
-    [/next/, 5],
-    [/long/, 20],
-  ] as const) {
-    expect(await countAt(NOW, title)).toEqual([count, count, count]);
+  for (const [title, count] of Object.entries({ on: 25, next: 5, long: 20 })) {
+    expect(await countAt(NOW, RegExp(`^${title}$`)), title).toEqual([count, count, count]);
   }
 });
 
-test("An event of exactly a day is shown until it ends, and a longer one, too", async () => {
+test("An event is shown until it ends, whether it lasts a day or longer", async () => {
   await insertEvents([
     { title: "a day", startAt: NOW, endAt: NOW + DAY_MS },
     { title: "longer", startAt: NOW, endAt: NOW + DAY_MS + 1 },
@@ -141,7 +136,7 @@ test("An event of exactly a day is shown until it ends, and a longer one, too", 
   expect(await listsAt(NOW + DAY_MS + 1)).toEqual([[], [], []]);
 });
 
-test("A dashboard leaves out what starts in more than 30 days, long or short; a page doesn't", async () => {
+test("A dashboard leaves out events that start after 30 days, and a page doesn't", async () => {
   const startAt = NOW + 30 * DAY_MS;
   for (const later of [0, 1]) {
     const title = later === 0 ? "in time" : "too late";
@@ -154,38 +149,34 @@ test("A dashboard leaves out what starts in more than 30 days, long or short; a 
   expect(await countAt(NOW, /too late/)).toEqual([2, 0, 0]);
 });
 
-test("A dashboard gives its places to all of a member's organizations together", async () => {
-  const ids = [
-    orgId,
-    await insertOrg(t, { name: "Second" }),
-    await insertOrg(t, { name: "Third" }),
-  ];
-  for (const [index, id] of ids.entries()) {
-    if (index > 0) {
-      const membership = { userId: "member", orgId: id, role: "member" as const };
-      await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
-    }
+test("A member's organizations share the places of a dashboard", async () => {
+  for (const org of upTo(3)) {
+    const id = await insertOrg(t, { name: `Organization ${org}` });
+    const membership = { userId: "member", orgId: id, role: "member" as const };
+    await t.run((ctx) => ctx.db.insert("orgMemberships", membership));
+    // Every third event of each kind is this organization's.
+    const numbers = upTo(30).map((i) => 3 * i + org);
+    const end = NOW + 2 * DAY_MS;
     await insertEvents(
-      [
-        ...times(30, (i) => ({ title: "next", startAt: NOW + 1 + i })),
-        ...times(30, (i) => ({ title: "on", startAt: NOW - i, endAt: NOW + HOUR_MS })),
-        ...times(10, (i) => ({ title: "long", startAt: NOW - 1, endAt: NOW + 2 * DAY_MS + i })),
-      ],
+      numbers.map((i) => ({ title: `next ${i}`, startAt: NOW + 1 + i })),
+      id,
+    );
+    const onNow = { endAt: NOW + HOUR_MS };
+    await insertEvents(
+      numbers.map((i) => ({ ...onNow, title: `on ${i}`, startAt: NOW - i })),
+      id,
+    );
+    const long = { startAt: NOW - DAY_MS };
+    await insertEvents(
+      numbers.map((i) => ({ ...long, title: `long ${i}`, endAt: end + i })),
       id,
     );
   }
-  const lists = await listsAt(NOW);
-  for (const [title, count] of [
-    ["next", 25],
-    ["on", 15],
-    ["long", 10],
-  ] as const) {
-    const counts = lists.slice(1).map((list) => list.filter((one) => one === title).length);
-    expect(counts).toEqual([count, count]);
-  }
+  const [, ...dashboards] = await listsAt(NOW);
+  for (const list of dashboards) expectFirstOfEachKind(list);
 });
 
-test("A page's past has the 20 that ended last, long or short, the latest first", async () => {
+test("A page shows the 20 past events that ended last, long or short, latest first", async () => {
   const short = times(15, (i) => {
     const endAt = NOW - 2 * i * DAY_MS;
     return { title: `short ${2 * i}`, startAt: endAt - HOUR_MS, endAt };

@@ -14,7 +14,7 @@ type Consequences = {
   advice?: string | ((key: LumaKey) => string);
   /** The documented endpoint seems to be gone for good, so the sync tries the older one. */
   asksOlder?: true;
-  /** What this answer to a request for one event means: it's gone, or nothing. Absent: the request failed. */
+  /** What this answer says about a single event: that it's gone, or nothing. Absent: the request failed. */
   ofOneEvent?: "gone" | "nothing";
 };
 
@@ -30,7 +30,7 @@ const permanent = (advice: Consequences["advice"], more: Partial<Consequences> =
   ...more,
 });
 
-/** The causes differ in their consequences. A 4xx that isn't JSON is probably a proxy's answer, and not lu.ma's own. */
+/** A 4xx that isn't JSON is probably a proxy's answer, and not lu.ma's own. */
 const CAUSES = {
   /** 429, until the retries ran out. */
   rateLimited: {
@@ -46,7 +46,7 @@ const CAUSES = {
   },
   /** The pages of lu.ma's list contradict each other. */
   oddPages: { kind: "transient" },
-  /** The sync's time is over. */
+  /** The sync ran out of time for requests to lu.ma. */
   tooSlow: { kind: "transient" },
   /** 401 in JSON. */
   keyRejected: permanent(replaceKey),
@@ -54,7 +54,7 @@ const CAUSES = {
   forbidden: permanent(replaceKey, { ofOneEvent: "gone" }),
   /** 404 or 410 in JSON. */
   gone: permanent(NEWER_VERSION, { asksOlder: true, ofOneEvent: "gone" }),
-  /** A redirect. It's never followed, because the key would go along. */
+  /** A redirect. It's never followed, because that would send the key along. */
   redirected: permanent(NEWER_VERSION, { asksOlder: true, ofOneEvent: "nothing" }),
   /** 400 in JSON. */
   malformed: permanent(READ_IT, { ofOneEvent: "gone" }),
@@ -74,7 +74,9 @@ export function toConsequences(cause: Cause): Consequences {
 
 /** What went wrong in a sync. The message is a clause that says who did what, and never contains the API key. */
 export class SyncError extends Error {
-  /** Several if each of lu.ma's endpoints failed in its own way; none for a transient failure of our own. */
+  /**
+   * Several if both of lu.ma's endpoints failed. If there are none, the failure is transient and comes without advice.
+   */
   readonly causes: Cause[];
   constructor(what: string, ...causes: Cause[]) {
     super(what);
@@ -90,7 +92,7 @@ export const syncFailure = v.object({
     v.literal("permanent"),
     /** Its key was set or cleared, its organization deleted, or it took too long. */
     v.literal("ended"),
-    /** A later sync of the organization has begun. */
+    /** A later sync of the organization has begun, or the queue has moved on. */
     v.literal("overtaken"),
   ),
 });
@@ -110,25 +112,24 @@ export const stopped = (name: string) =>
   );
 
 export const overtaken = (name: string): SyncFailure => ({
-  message: `A later sync of the organization "${name}" has begun, so this one writes nothing more.`,
+  message: `This sync of the organization "${name}" was overtaken: a later one has begun, or the queue has moved on. It won't write anything more.`,
   kind: "overtaken",
 });
 
 /**
  * @param error a SyncError, one of the module's own ConvexErrors, or whatever Convex threw.
- * @param key until it is known, Convex isn't quoted, because its error might contain the key.
+ * @param key absent until it is known. Without it, Convex isn't quoted: the key couldn't be redacted.
  */
 export function toFailure(error: unknown, name: string, key?: LumaKey): SyncFailure {
   if (error instanceof ConvexError) return error.data as SyncFailure;
   if (error instanceof SyncError) return describeFailure(error, name, key);
   const what = "a call to Convex failed";
-  // If not even the first call succeeded, nobody will retry the sync, so don't promise it.
+  // The sync may not even have begun. Then only the queue's own syncs are retried, so don't promise it.
   const message = `Organization "${name}" was not synced: ${what}.`;
   if (key === undefined) return { message, kind: "transient" };
   return describeFailure(new SyncError(what + quoteConvex(error, key)), name, key);
 }
 
-/** @param name the organization's. */
 export function describeFailure(
   error: SyncError,
   name: string,

@@ -1,6 +1,6 @@
 /**
- * Reads from lu.ma: a calendar's complete list of events, a single event, or the key's calendar. A list is complete or an
- * error, never silently short. lu.ma's own names and formats stay behind this file.
+ * Reads from lu.ma: a calendar's complete list of events, a single event, or the key's calendar. A list is complete or
+ * an error, never silently short. lu.ma's own names and formats stay behind this file.
  */
 import { SyncError, toConsequences, type Cause } from "./failure";
 import { getAddresses, toEventUrl, toPageUrl, type LumaAddress } from "./luma/addresses";
@@ -20,7 +20,10 @@ import type { MirroredEvent } from "./validators";
 const PAGE_SIZE = 100;
 /** No calendar has 20,000 events in a window, so pagination must be looping. */
 const MAX_PAGES = 200;
-/** From the end of one page to the start of the next. lu.ma allows 200 requests a minute (its documentation, "Rate limits"). */
+/**
+ * From the end of one page to the start of the next. lu.ma allows 200 requests a minute (its documentation, "Rate
+ * limits").
+ */
 const PAGE_PAUSE_MS = 200;
 
 const EXPIRED_ON_LATER_PAGE: Cause[] = ["malformed", "gone", "refused"];
@@ -37,7 +40,7 @@ export type LumaListing = {
 type InvalidEntry = {
   /** `null` if not even the id could be read. */
   id: string | null;
-  /** Which one, and what is wrong with it, for the log. */
+  /** Which entry, and what is wrong with it, for the log and for errors. */
   what: string;
   isPublic: boolean;
 };
@@ -177,8 +180,8 @@ export async function fetchEvent(
 }
 
 /**
- * The key's calendar; `null` in the older API, which doesn't say, and "nothing" if lu.ma can't be reached or understood. Never
- * throws a SyncError.
+ * The key's calendar; `null` in the older API, which doesn't say, and "nothing" if lu.ma can't be reached or
+ * understood. Never throws a SyncError.
  */
 export async function fetchCalendar({
   address,

@@ -1,6 +1,6 @@
 /**
- * All writes to the tables `events` and `eventDescriptions`, and the stamp of a successful sync on its organization. Once a
- * sync has been ended or overtaken, its mutations throw a ConvexError with SyncFailure and write nothing.
+ * All writes to the tables `events` and `eventDescriptions`, and the stamp of a successful sync on its organization.
+ * Once a sync has been ended or overtaken, its mutations throw a ConvexError with SyncFailure and write nothing.
  */
 import { compareValues, ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
@@ -21,8 +21,8 @@ import { findDescription } from "./views/shapes";
 import { DAY_MS } from "./views/upcoming";
 
 /**
- * Upserts an organization's events by their lu.ma ids: inserts new ones, updates changed ones (including fields that were
- * cleared on lu.ma), and leaves the others untouched. The app's own fields stay.
+ * Upserts an organization's events by their lu.ma ids: inserts new ones, updates changed ones (including fields that
+ * were cleared on lu.ma), and leaves the others untouched. The app's own fields stay.
  *
  * @param announces whether to call `onEventsPublished` for events that become visible.
  */
@@ -77,8 +77,8 @@ async function publish(ctx: MutationCtx, published: Parameters<typeof onEventsPu
 }
 
 /**
- * Marks events that are gone from lu.ma as removed, and counts them. They stay in the table, so an event that comes back keeps
- * its document.
+ * Marks events that are gone from lu.ma as removed, and counts them. They stay in the table, so an event that comes
+ * back keeps its document.
  */
 export const markEventsRemoved = internalMutation({
   args: { ...runningSync.fields, eventIds: v.array(v.id("events")) },
@@ -97,8 +97,8 @@ export const markEventsRemoved = internalMutation({
 });
 
 /**
- * Writes descriptions that differ from what is stored, and counts those that were new, changed or cleared. Ignores events that
- * aren't the organization's, or are no longer listed.
+ * Marks events as described, writes descriptions that differ from what is stored, and counts those that were new,
+ * changed or cleared. Ignores events that aren't the organization's, or are no longer listed.
  */
 export const describeEvents = internalMutation({
   args: { ...runningSync.fields, descriptions: v.array(eventDescription) },
@@ -161,8 +161,8 @@ export const updateOrgSyncTimestamp = internalMutation({
 const MAX_DELETED_BYTES = 1024 * 1024;
 
 /**
- * Deletes the events of an organization that was deleted or disconnected for good, with their descriptions, its sync state and
- * its secrets. Works in batches, and schedules the next one itself.
+ * Deletes the events of an organization that was deleted or disconnected for good, with their descriptions, its sync
+ * state and its secrets. Works in batches, and schedules the next one itself.
  *
  * @param isContinuation set by the module: stops without an error if the organization has a key again.
  * @throws ConvexError if the organization has a key, because the next sync would bring its events back.

@@ -9,16 +9,16 @@ import { readOrgPage } from "./views/orgPage";
 import { dashboard, orgPage } from "./views/shapes";
 import { comparedEvent, pick } from "./validators";
 
-// Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB), because an app's own fields may
-// be large.
+// Far below Convex's limits for a list (8,192 items) and for what a function reads (16 MiB), because an app's own fields
+// may be large.
 const PAGE_EVENTS = 1_000;
 const PAGE_BYTES = 4 * 1024 * 1024;
 const PAGE_ORGS = 1_000;
 
 /**
- * An organization's page, for anyone: the calendar's URL to embed, when its events were last synced (ms since 1970, UTC),
- * up to 50 upcoming events in order of start (see views/upcoming.ts for which ones), and the 20 that ended last, latest
- * first. `null` if there is no such organization, or if `toShownOrg` hides it from this visitor.
+ * An organization's page, for anyone: the calendar's URL to embed, when its events were last synced (ms since 1970,
+ * UTC), up to 50 upcoming events in order of start (see views/upcoming.ts for which ones), and the 20 that ended last,
+ * latest first. `null` if there is no such organization, or if `toShownOrg` hides it from this visitor.
  *
  * An event is over at its end, or at its start if it has no end. A description is Markdown from outside: show it with a
  * renderer that takes no HTML.
@@ -32,10 +32,10 @@ export const getOrgEvents = query({
 });
 
 /**
- * A signed-in member's dashboard: events that are on, or start within 30 days. `userOrgEvents` are from the member's own
- * organizations (up to 50), and `otherOrgEvents`, for discovery, from all others. Each list has up to 50 events in order
- * of start; see views/upcoming.ts for which ones. Both are empty if nobody is signed in. Organizations that `toShownOrg`
- * hides from the member are left out, and so are those beyond 4 MiB of organizations.
+ * A signed-in member's dashboard: events that are on, or start within 30 days. `userOrgEvents` are from the member's
+ * own organizations (up to 50), and `otherOrgEvents`, for discovery, from all others. Each list has up to 50 events in
+ * order of start; see views/upcoming.ts for which ones. Both are empty if nobody is signed in. Organizations that
+ * `toShownOrg` hides from the member are left out, and so are those beyond the first 4 MiB of organizations.
  *
  * @param now ms since 1970, from the client and rounded, say to 15 minutes: every new value runs the query again.
  */
@@ -46,8 +46,8 @@ export const getDashboardEvents = query({
 });
 
 /**
- * A page of the organizations that have a lu.ma key: id and name, never the key. Convex encrypts the cursor, which would
- * otherwise show the indexed `lumaApiKey`.
+ * A page of the organizations that have a lu.ma key: id and name, never the key. Convex encrypts the cursor, which
+ * would otherwise show the indexed `lumaApiKey`.
  */
 export const getOrgsWithLumaConfig = internalQuery({
   args: { cursor: v.optional(v.union(v.string(), v.null())), numItems: v.optional(v.number()) },

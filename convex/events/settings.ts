@@ -16,13 +16,13 @@ import { advanceQueue, release } from "./queue/worker";
 import { getVariable } from "./runtime";
 import { calendar } from "./tables";
 
-/** Each overrides a constant; the comment at the constant says what it's for. */
+/** Each setting overrides one of the module's constants. The comments give the defaults. */
 export type LumaSettings = {
   /** How far back the mirror reaches: 30 days. */
   windowBackDays?: number;
   /** How far ahead the mirror reaches: 90 days. */
   windowAheadDays?: number;
-  /** How many hours after an organization became due a transient failure is retried: [0.5, 1.5, 3.5, 7.5, 15.5]. */
+  /** When a transient failure is retried, in hours after the organization became due: [0.5, 1.5, 3.5, 7.5, 15.5]. */
   retryAfterHours?: number[];
   /** How many events a sync may fetch one by one: 100. */
   singleRequests?: number;
@@ -50,7 +50,8 @@ export const connectCalendar = mutation({
 });
 
 /**
- * Syncs an organization now, but at the earliest 5 minutes after its last sync began. For the organization's own admins.
+ * Queues a sync of an organization, for its own admins. It begins as soon as possible, but at the earliest 5 minutes
+ * after the last one began.
  *
  * @throws ConvexError `Not allowed.` for anybody else, and as `requestSync` does.
  */
@@ -82,7 +83,7 @@ export const syncStatus = v.object({
   nextSyncAt: v.union(v.string(), v.null()),
   /** `off`, `no call yet`, when lu.ma's last valid webhook call came, or why calls can't be checked. */
   liveUpdates: v.string(),
-  /** The address for the calendar's webhook on lu.ma. */
+  /** The URL to enter when you create the calendar's webhook on lu.ma. */
   webhookUrl: v.string(),
 });
 export type SyncStatus = Infer<typeof syncStatus>;
@@ -98,12 +99,12 @@ export const getStatus = query({
 });
 
 /**
- * Sets the page to embed, the API key, and the secret of the calendar's webhook. Setting or clearing the key, even to the
- * same value, ends a running sync and clears the last error. With a new key, the queue syncs the organization right away.
- * Clearing the key clears the webhook's secret, too. The caller must check who may do this.
+ * Sets the page to embed, the API key, and the secret of the calendar's webhook. Setting or clearing the key, even to
+ * the same value, ends a running sync and clears the last error. Setting it also queues an urgent sync. Clearing it
+ * clears the webhook's secret, too. The caller must check who may do this.
  *
- * @throws ConvexError if there is no such organization, or a value is invalid. `env:` is refused, because whoever can name
- * a variable can use another organization's key; only the internal `setLumaConfig` accepts it.
+ * @throws ConvexError if there is no such organization, or a value is invalid. `env:` is refused, because whoever can
+ * name a variable can use another organization's key; only the internal `setLumaConfig` accepts it.
  */
 export async function configureLuma(ctx: MutationCtx, orgId: OrgId, config: LumaConfig) {
   await applyConfig(ctx, orgId, config, false);
@@ -148,7 +149,7 @@ async function setWebhookSecret(ctx: MutationCtx, orgId: OrgId, secret: string |
   await writeSync(ctx, orgId, await getSync(ctx, orgId), { webhookCalledAt: undefined });
 }
 
-/** Between the start of a sync and a requested one, so that a button can't use up a key's 200 requests a minute. */
+/** From the start of a sync to a requested one. Without it, a button could use up a key's 200 requests a minute. */
 const REQUEST_PAUSE_MS = milliseconds({ minutes: 5 });
 
 /**

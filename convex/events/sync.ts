@@ -39,20 +39,21 @@ const syncCounts = v.object({
 export type SyncCounts = Infer<typeof syncCounts>;
 
 /**
- * Mirrors one organization's lu.ma events that start between 30 days before its last successful sync and 90 days from now.
- * Run it from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
+ * Mirrors one organization's lu.ma events that start between 30 days before its last successful sync and 90 days from
+ * now. Run it from the Convex dashboard, or with `npx convex run events/sync:syncOrgEvents '{"orgId":"…"}'`.
  *
- * It fetches the whole list before it writes anything. Then it writes what differs, checks stored events that are missing
- * from the list, marks those that are gone as removed, stamps the organization, and fetches descriptions of upcoming events.
- * It fetches at most 100 events one by one.
+ * It fetches the whole list before it writes anything. Then it writes what differs, checks stored events that are
+ * missing from the list, marks those that are gone as removed, stamps the organization, and fetches descriptions of
+ * upcoming events. It fetches at most 100 events one by one.
  *
  * Only an organization's most recent sync may write, so this takes over from a sync that is running.
  *
  * @param takenAt set by the queue for its own syncs: when it took the organization.
- * @throws ConvexError with `{ message, kind }`, where `message` is a sentence for an administrator. A `transient` failure is
- * retried, and a `permanent` one needs somebody to act; both are also in the organization's `eventsSyncError` once the sync
- * has begun. An `ended` sync was stopped because the key or the organization changed, and an `overtaken` one because a later
- * sync began. No event changes unless the whole list was read. If a write fails, the next sync completes it.
+ * @throws ConvexError with `{ message, kind }`, where `message` is a sentence for an administrator. A `transient`
+ * failure is retried, and a `permanent` one needs somebody to act; both are also in the organization's
+ * `eventsSyncError` once the sync has begun. An `ended` sync was stopped because its key was set or cleared, its
+ * organization was deleted, or it took too long, and an `overtaken` one because a later sync began. No event changes
+ * unless the whole list was read. If a write fails, the next sync completes it.
  */
 export const syncOrgEvents = internalAction({
   args: { orgId, takenAt: v.optional(v.number()) },
@@ -94,7 +95,7 @@ async function begin(ctx: ActionCtx, sync: RunningSync, takenAt?: number): Promi
 /**
  * Reports how a sync ended. Never throws: the queue notices if a sync doesn't report back.
  *
- * @returns the failure to throw, which may have become that the sync was overtaken.
+ * @returns the failure to throw, or `null`. A failed sync that finds a later one running was `overtaken`.
  */
 async function end(ctx: ActionCtx, sync: RunningSync, failure: SyncFailure | null) {
   try {
@@ -103,7 +104,7 @@ async function end(ctx: ActionCtx, sync: RunningSync, failure: SyncFailure | nul
       ctx.runMutation(endSync, { ...sync, failure }),
     );
   } catch {
-    const what = `The end of the sync of organization ${sync.orgId} could not be saved.`;
+    const what = `Could not record how the sync of organization ${sync.orgId} ended.`;
     console.error(toLogLine(what, failure?.message ?? ""));
     return failure;
   }
@@ -114,7 +115,8 @@ type OrgSync = RunningSync & Begun & { org: Org; key: LumaKey };
 /**
  * Syncs an organization that exists, with a key that can be sent.
  *
- * @returns what it did and, if it must be retried although the organization is stamped, why.
+ * @returns what it did, and a failure if some missing events couldn't be checked: the sync is stamped, but still
+ * retried.
  * @throws SyncError, or ConvexError with SyncFailure if the sync can no longer write.
  */
 async function syncOrg(
@@ -186,8 +188,8 @@ async function syncOrg(
 }
 
 /**
- * The daily run: makes every organization that has a lu.ma key due now, so that the queue syncs them one after another. To run
- * it from the Convex dashboard, pass `{}`. It works page by page, and schedules the next page itself.
+ * The daily run: makes every organization that has a lu.ma key due now, so that the queue syncs them one after another.
+ * To run it from the Convex dashboard, pass `{}`. It works page by page, and schedules the next page itself.
  *
  * @returns how many organizations of this page it made due, and whether this was the last page.
  */

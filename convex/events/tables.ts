@@ -1,6 +1,6 @@
 /**
- * The module's tables, for an app to spread into its schema, and the fields that the module adds to the app's organizations.
- * All times are ms since 1970, UTC. Validators and types elsewhere are derived from the app's schema.
+ * The module's tables, for an app to spread into its schema, and the fields that the module adds to the app's
+ * organizations. All times are ms since 1970, UTC. Validators and types elsewhere are derived from the app's schema.
  */
 import { defineTable, type TableDefinition } from "convex/server";
 import {
@@ -17,8 +17,8 @@ export const lumaOrgFields = {
   /** The calendar's page to embed. Works without a key. */
   lumaCalendarUrl: v.optional(v.string()),
   /**
-   * Where the key is: `stored` (in `lumaSecrets`), or `env:NAME` for an environment variable of the deployment. If somebody
-   * writes a key here by hand, the next sync moves it to `lumaSecrets`.
+   * Where the key is: `stored` (in `lumaSecrets`), or `env:NAME` for an environment variable of the deployment. If
+   * somebody writes a key here by hand, the next sync moves it to `lumaSecrets`.
    */
   lumaApiKey: v.optional(v.string()),
   /** When the last successful sync began. */
@@ -49,23 +49,26 @@ export function lumaTables<OrgId extends GenericId<string>>(orgId: VId<OrgId>) {
       .index("by_event", ["eventId"])
       .index("by_org", ["orgId"]),
 
-    /** When each organization is due, and which of its syncs may write: one document each. Written through queue/syncs.ts. */
+    /**
+     * When each organization is due, and which of its syncs may write: one document each. Written through
+     * queue/syncs.ts.
+     */
     eventSyncs: defineTable({
       orgId,
-      /** The id of the sync that may write; absent: none. */
+      /** The id of the sync that may write; absent if none may. */
       running: v.optional(v.string()),
       /** When the last sync began. */
       startedAt: v.optional(v.number()),
       /**
-       * When the queue should sync it; absent until something makes it due. While a sync is running, this is its lease: when
-       * the organization is due again if the sync never reports back.
+       * When the queue should sync it; absent until something makes it due. While a sync is running, this is its lease:
+       * when the organization is due again if the sync never reports back.
        */
       dueAt: v.optional(v.number()),
       /** Somebody is waiting for it. */
       isUrgent: v.optional(v.literal(true)),
       /** When it is due next, because something made it due while a sync was running. */
       dueAgainAt: v.optional(v.number()),
-      /** Since when it has been due without a successful sync. Retries count from here. */
+      /** When something last made it due, if it hasn't been synced successfully since. Retries are timed from here. */
       failingSince: v.optional(v.number()),
       /** The calendar that the key belongs to, as of the last successful sync; absent if it isn't known. */
       calendar: v.optional(calendar),
@@ -98,8 +101,8 @@ export function lumaTables<OrgId extends GenericId<string>>(orgId: VId<OrgId>) {
 }
 
 /**
- * The table `events` with additional fields of the app's own. Put it after the spread of `lumaTables`. The fields must be
- * optional, because a sync inserts events without them. It never changes them.
+ * The table `events` with additional fields of the app's own. Put it after the spread of `lumaTables`. The fields must
+ * be optional, because a sync inserts events without them. It never changes them.
  */
 export function lumaEvents<OrgId extends GenericId<string>, Own extends PropertyValidators>(
   orgId: VId<OrgId>,

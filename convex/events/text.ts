@@ -1,11 +1,11 @@
 /** Makes text from outside safe to store, log, quote and link to. */
 
-/** Longer URLs are dropped: real ones are far shorter, and one would be the largest field of an event. */
+/** Longer URLs are dropped. Real ones are far shorter, and a longer one would be an event's largest field. */
 const MAX_URL_UNITS = 2_000;
 
 /**
- * Well-formed text of at most `maxUnits` UTF-16 units, including the ellipsis of a text that was cut. Convex rejects a string
- * with half of a surrogate pair, and with it the whole mutation.
+ * Well-formed text of at most `maxUnits` UTF-16 units, including the ellipsis of a text that was cut. Convex rejects
+ * half of a surrogate pair, and the whole mutation fails.
  */
 export function boundText(text: string, maxUnits: number): string {
   if (text.length <= maxUnits) return toWellFormed(text);
@@ -58,7 +58,6 @@ const MAX_LISTED = 20;
 const MAX_LINE_UNITS = 3_500;
 const MAX_ITEM_UNITS = 150;
 
-/** One line for the log. */
 export function toLogLine(...parts: string[]): string {
   return toOneLine(parts.join(" "), MAX_LINE_UNITS);
 }

@@ -4,7 +4,7 @@ import schema from "../schema";
 
 const storedEvent = schema.tables["events"].validator;
 
-/** What a sync takes from lu.ma. The status is not included: it can also be `removed`, which no list says. */
+/** What a sync takes from lu.ma, except the status: a stored event can also be `removed`, which lu.ma never says. */
 const mirrored = storedEvent.pick(
   "lumaEventId",
   "title",

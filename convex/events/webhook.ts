@@ -1,6 +1,6 @@
 /**
- * Receives lu.ma's webhook calls. A call only triggers a sync, which asks lu.ma what has changed. Whatever is wrong with a
- * call, the answer is the same, so nobody can find out which organizations exist or have a webhook.
+ * Receives lu.ma's webhook calls. A call only triggers a sync, which asks lu.ma what has changed. Whatever is wrong
+ * with a call, the answer is the same, so nobody can find out which organizations exist or have a webhook.
  */
 import { milliseconds } from "date-fns";
 import { v } from "convex/values";
@@ -20,7 +20,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_AGE_MS = milliseconds({ minutes: 5 });
 /** lu.ma's list may lag behind its calls, and a burst of edits should cause just one sync. */
 const SYNC_DELAY_MS = milliseconds({ seconds: 20 });
-/** How often `webhookCalledAt` is written at most. */
+/** `webhookCalledAt` is written at most this often. */
 const CALL_PRECISION_MS = milliseconds({ minutes: 1 });
 /** Only calls of these types are about events; others are about guests, tickets and subscribers. */
 const EVENT_TYPES = ["event.created", "event.updated", "event.canceled", "calendar.event.added"];
@@ -38,9 +38,9 @@ export const lumaWebhook = httpAction(async (ctx, request) => {
     console.warn(`lu.ma webhook: a call for organization ${found.orgId} had an invalid signature.`);
     return refused();
   }
-  const call = { orgId: found.orgId, concernsEvents: EVENT_TYPES.includes(readType(body)) };
+  const call = { orgId: found.orgId, concernsEvents: concernsEvents(body) };
   const isAccepted = await ctx.runMutation(internal.events.webhook.acceptCall, call);
-  return isAccepted ? new Response(null, { status: 200 }) : refused();
+  return isAccepted ? new Response() : refused();
 });
 
 /** `time` is in seconds since 1970, and `signatures` are hexadecimal. */
@@ -75,16 +75,17 @@ async function isSigned(body: ArrayBuffer, { time, signatures }: Signature, secr
 
 const callBody = z.object({ type: z.string() });
 
-/** The call's type; empty if the body has none. */
-function readType(body: ArrayBuffer): string {
+function concernsEvents(body: ArrayBuffer): boolean {
   try {
-    return callBody.parse(JSON.parse(new TextDecoder().decode(body))).type;
+    return EVENT_TYPES.includes(callBody.parse(JSON.parse(new TextDecoder().decode(body))).type);
   } catch {
-    return "";
+    return false;
   }
 }
 
-/** An organization's id and its webhook secret; `null` if either doesn't exist or can't be used. Doesn't check for a key. */
+/**
+ * The organization's id and webhook secret; `null` without a usable secret. Doesn't check that it exists or has a key.
+ */
 export const getSecret = internalQuery({
   args: { id: v.string() },
   returns: v.union(v.object({ orgId, secret: v.string() }), v.null()),
@@ -98,7 +99,7 @@ export const getSecret = internalQuery({
 /**
  * Records a valid call and, if it is about events, requests a sync.
  *
- * @returns whether the organization is still connected.
+ * @returns whether the organization still has a key and a webhook secret.
  */
 export const acceptCall = internalMutation({
   args: { orgId, concernsEvents: v.boolean() },

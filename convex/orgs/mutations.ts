@@ -6,8 +6,8 @@ import { orgId } from "../events/organizations";
 import { applyConfig } from "../events/settings";
 
 /**
- * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. Omitted fields are unchanged, and
- * `null` clears a field. Clearing the key keeps the mirrored events. Unlike `configureLuma`, this accepts
+ * Connects an organization to its lu.ma calendar, or disconnects it; see `configureLuma`. Omitted fields are unchanged,
+ * and `null` clears a field. Clearing the key keeps the mirrored events. Unlike `configureLuma`, this accepts
  * `env:LUMA_API_KEY…` and `env:LUMA_WEBHOOK_SECRET…`, which name environment variables of the deployment.
  *
  * @throws ConvexError as `configureLuma` does.

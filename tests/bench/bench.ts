@@ -1,5 +1,5 @@
 /**
- * Measures what the mirror costs and writes it to RESULTS.md: mornings, outages, what queries read, one organization's
+ * Measures what the mirror costs and writes it to RESULTS.md: daily runs, outages, what queries read, one organization's
  * sync, and its heap. A number with a bound is shown next to it. If one exceeds its bound, the exit code is 1.
  */
 import { writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { hearLog } from "../support/log";
 import { toTable } from "../support/tables";
 import { measureHeap } from "./heap";
 import { benchReads } from "./reads";
-import { benchOutages, LUMA_ANSWER_MS, measureMorning, MORNINGS } from "./runs";
+import { benchOutages, LUMA_ANSWER_MS, measureDailyRun, DAILY_RUNS } from "./runs";
 import { bounded, countBrokenBounds, type Row } from "./shared";
 import { benchSyncs, DESCRIPTION_LENGTH } from "./syncs";
 
@@ -33,19 +33,19 @@ export async function main(): Promise<number> {
   );
   // First, because collecting the others' leftovers would slow this down.
   const heap = await benchHeap();
-  const mornings: Row[] = [];
-  for (const morning of MORNINGS) mornings.push(await measureMorning(morning));
+  const dailyRuns: Row[] = [];
+  for (const dailyRun of DAILY_RUNS) dailyRuns.push(await measureDailyRun(dailyRun));
   addTable(
-    "Mornings",
-    `A morning's run, from 07:00 UTC until its queue is empty, in simulated time. lu.ma takes ${LUMA_ANSWER_MS} ms to answer; Convex's ` +
+    "Daily runs",
+    `A daily run, from 07:00 UTC until its queue is empty, in simulated time. lu.ma takes ${LUMA_ANSWER_MS} ms to answer; Convex's ` +
       "own time is not simulated. Nothing has changed unless the row says so. Pages and single events are requests to lu.ma: a " +
       "single event is fetched for its description or because it is missing from the list. The numbers are the same on every " +
       "run, and the manual quotes them.",
-    mornings,
+    dailyRuns,
   );
   addTable(
     "Outages",
-    "From 07:00, when the morning's run begins, lu.ma answers 503 or not at all. Each organization has one upcoming event, and " +
+    "From 07:00, when the daily run begins, lu.ma answers 503 or not at all. Each organization has one upcoming event, and " +
       "nothing has changed. A thousand organizations take more than an hour even without an outage.",
     await benchOutages(),
   );

@@ -1,4 +1,4 @@
-/** What pages, dashboards and a quiet morning read, in documents and bytes, with descriptions of 2 kB. */
+/** What pages, dashboards and a quiet daily run read, in documents and bytes, with descriptions of 2 kB. */
 import { api, internal } from "../../convex/_generated/api";
 import { aStoredEvent, DAY_MS, HOUR_MS, wireEvents } from "../support/builders";
 import { passTime, useRealTime, useSimulatedTime } from "../support/clock";
@@ -14,14 +14,14 @@ const ORGS = 100;
 const WEEKS_BACK = 4;
 const WEEKS = 18;
 /** What the same reads took when each event's document held its description. */
-const KB_BEFORE = { "0": 118, "5": 289, "50": 469, page: 160, morning: 2_383 };
-/** A dashboard and a morning may read at most this share of it. */
+const KB_BEFORE = { "0": 118, "5": 289, "50": 469, page: 160, run: 2_383 };
+/** A dashboard and a daily run may read at most this share of it. */
 const MAX_SHARE = 0.35;
 
 export async function benchReads(): Promise<Row[]> {
   const rows: Row[] = [];
   for (const memberOf of ["0", "5", "50"] as const) rows.push(await benchDashboard(memberOf));
-  rows.push(await benchPage(), await benchQuietMorning());
+  rows.push(await benchPage(), await benchQuietRun());
   return rows;
 }
 
@@ -76,8 +76,8 @@ async function benchPage(): Promise<Row> {
   };
 }
 
-/** The first morning after all 1,000 events have been described. */
-async function benchQuietMorning(): Promise<Row> {
+/** The first daily run after all 1,000 events have been described. */
+async function benchQuietRun(): Promise<Row> {
   const luma = await LumaServer.start();
   useSimulatedTime(STARTS_AT);
   luma.stubFetch({ answerMs: 300 });
@@ -89,7 +89,7 @@ async function benchQuietMorning(): Promise<Row> {
   const { t, counts, reset, stop } = startCountedEngine();
   await insertMany(t, "organizations", 1, () => ({ name: "Acme", lumaApiKey: "key" }));
   await hearLog(async () => {
-    for (let morning = 0; morning <= 10; morning += 1) {
+    for (let day = 0; day <= 10; day += 1) {
       reset();
       await t.mutation(internal.events.sync.runFullEventSync, {});
       await passTime(DAY_MS);
@@ -98,5 +98,5 @@ async function benchQuietMorning(): Promise<Row> {
   stop();
   useRealTime();
   await luma.stop();
-  return toRow("a morning of 1,000 events, none changed", counts, KB_BEFORE.morning);
+  return toRow("a daily run with 1,000 events, none changed", counts, KB_BEFORE.run);
 }

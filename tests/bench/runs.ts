@@ -1,5 +1,5 @@
 /**
- * What a morning's run costs, with and without an outage of lu.ma's: requests, documents and duration. Time is simulated,
+ * What a daily run costs, with and without an outage of lu.ma's: requests, documents and duration. Time is simulated,
  * so the numbers are the same on every run.
  */
 import { internal } from "../../convex/_generated/api";
@@ -26,7 +26,7 @@ const FIRST_DESCRIPTIONS = 100;
 /** `SINGLE_REQUESTS` of a sync. */
 const MAX_CHECKED = 100;
 
-export type Morning = {
+export type DailyRun = {
   what: string;
   orgs: number;
   upcoming: number;
@@ -38,7 +38,7 @@ export type Morning = {
 const LARGE = { orgs: 1, upcoming: 1_000 };
 
 /** The manual quotes those with at most ten organizations. */
-export const MORNINGS: Morning[] = [
+export const DAILY_RUNS: DailyRun[] = [
   { what: "10 organizations, 10 upcoming events each", orgs: 10, upcoming: 10 },
   { what: "100 organizations, 10 upcoming events each", orgs: 100, upcoming: 10 },
   { what: "1,000 organizations, 10 upcoming events each", orgs: 1_000, upcoming: 10 },
@@ -46,13 +46,13 @@ export const MORNINGS: Morning[] = [
   { what: "1 organization, 1,000 upcoming events", ...LARGE },
   { what: "1 organization, 1,000 upcoming events, first sync", ...LARGE, isFirst: true },
   { what: "1 organization, 10 of 1,000 events deleted", ...LARGE, gone: 10 },
-  { what: "1 organization, 300 of 1,000 events deleted (100 a morning)", ...LARGE, gone: 300 },
+  { what: "1 organization, 300 of 1,000 events deleted (100 per run)", ...LARGE, gone: 300 },
 ];
 
-/** A morning's run by the cron, until its queue is empty. */
-export async function measureMorning(morning: Morning): Promise<Row> {
-  const { what, orgs, isFirst = false, gone = 0 } = morning;
-  const { t, orgIds, asked, counts, syncs } = await runMorning(morning);
+/** A daily run by the cron, until its queue is empty. */
+export async function measureDailyRun(dailyRun: DailyRun): Promise<Row> {
+  const { what, orgs, isFirst = false, gone = 0 } = dailyRun;
+  const { t, orgIds, asked, counts, syncs } = await runDaily(dailyRun);
   const stored = await t.run((ctx) => ctx.db.query("events").take(20_000));
   const removed = stored.filter(({ status }) => status === "removed").length;
   const synced = await countSynced(t, orgIds);
@@ -65,7 +65,7 @@ export async function measureMorning(morning: Morning): Promise<Row> {
     throw new Error(`${what}: wrote ${counts.eventsWritten} events and ${written} others`);
   }
   return {
-    "a morning": what,
+    "daily run": what,
     pages: asked("list"),
     "single events": asked("event"),
     "documents read": counts.documentsRead,
@@ -79,14 +79,14 @@ const OUTAGES = [
   { hours: 1, minutes: 100 },
   { hours: 3, minutes: 230 },
 ];
-/** lu.ma fails from the start of the morning's run. */
+/** lu.ma fails from the start of the daily run. */
 export async function benchOutages(): Promise<Row[]> {
   const rows: Row[] = [];
   for (const orgs of OUTAGE_ORGS) {
-    const morning = { what: "", orgs, upcoming: 1 };
+    const dailyRun = { what: "", orgs, upcoming: 1 };
     for (const [answers, answer] of Object.entries({ "503": status(503), nothing: silence })) {
       for (const { hours, minutes } of OUTAGES) {
-        const { t, orgIds, asked, syncs } = await runMorning(morning, hours * HOUR_MS, answer);
+        const { t, orgIds, asked, syncs } = await runDaily(dailyRun, hours * HOUR_MS, answer);
         const synced = await countSynced(t, orgIds);
         if (synced !== orgs) throw new Error(`${synced} of ${orgs} were synced`);
         const tookMs = lastEnd(syncs) - STARTS_AT;
@@ -109,8 +109,8 @@ export async function benchOutages(): Promise<Row[]> {
  *
  * @param outageMs how long lu.ma gives this answer, from the beginning on.
  */
-async function runMorning(morning: Morning, outageMs = 0, answer = status(503)) {
-  const { orgs, upcoming, isFirst = false, gone = 0 } = morning;
+async function runDaily(dailyRun: DailyRun, outageMs = 0, answer = status(503)) {
+  const { orgs, upcoming, isFirst = false, gone = 0 } = dailyRun;
   const luma = await LumaServer.start();
   useSimulatedTime(STARTS_AT);
   luma.stubFetch({ answerMs: LUMA_ANSWER_MS });

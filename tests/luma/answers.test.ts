@@ -35,9 +35,7 @@ async function readOne(luma: LumaServer, { body }: { body: unknown }, id: string
   return await settle(fetchEvent(request, id), luma.activity);
 }
 
-test("A recorded list is mirrored, the place of a guests-only event by its city", async ({
-  luma,
-}) => {
+test("A recorded guests-only event is mirrored with only its city", async ({ luma }) => {
   expect(await mirror(luma, current)).toEqual([
     {
       lumaEventId: "evt-ZWviVlhfy5Wstc9",
@@ -54,13 +52,13 @@ test("A recorded list is mirrored, the place of a guests-only event by its city"
   ]);
 });
 
-test("A recorded last page with a cursor is the last page all the same", async ({ luma }) => {
+test("A recorded last page ends the list, although it has a cursor", async ({ luma }) => {
   expect(await mirror(luma, cursorOnLastPage)).toMatchObject([
     { title: "Londrisoft Camp 2026", status: "listed", location: undefined },
   ]);
 });
 
-test("A documented event that is managed elsewhere is never listed", async ({ luma }) => {
+test("A documented event that is managed elsewhere is unlisted", async ({ luma }) => {
   const statuses = (await mirror(luma, managedElsewhere)).map((event) => event.status);
   expect(statuses).toEqual(["unlisted", "unlisted"]);
 });
@@ -72,7 +70,7 @@ test("A recorded list in the older format is mirrored without descriptions", asy
   expect(JSON.stringify(events)).not.toMatch(/description|zoom\.us/);
 });
 
-test("A recorded private event in the older format is not listed, its place a city", async ({
+test("A recorded private event in the older format is unlisted, with its city", async ({
   luma,
 }) => {
   expect(await mirror(luma, older2)).toMatchObject([

@@ -5,7 +5,7 @@ import type { MirroredEvent } from "../../convex/events/validators";
 import { aWireEvent } from "../support/builders";
 import type { WireEvent } from "../support/lumaServer";
 
-/** From lu.ma's entry to the stored fields, as a sync does it. */
+/** Turns lu.ma's entry into the stored fields, as a sync does. */
 function mirrorEntry(entry: unknown): MirroredEvent {
   const read = readEntry(entry);
   if ("reason" in read) throw new Error(read.reason);
@@ -17,11 +17,10 @@ const locationOf = (geo_address_json: unknown, said: Partial<WireEvent> = {}) =>
   mirror({ geo_address_json, ...said }).location;
 const isHidden = (entry: unknown) => isSaidToBeHidden(readEntry(entry).audiences);
 
-const GUESTS_ONLY = { location_visibility: "guests-only" };
 const PUBLIC = { visibility: "public" };
 const OLDER = { api_id: "evt-8", name: "Talk", start_at: "2026-09-05T18:00:00Z" };
 
-test("An event of the current format is mirrored with every field", () => {
+test("Every field of an event in the current format is mirrored", () => {
   const [start_at, end_at] = ["2026-09-05T18:00:00.000Z", "2026-09-05T22:30:00.000Z"];
   expect(mirror({ id: "evt-9", name: "Summer party", start_at, end_at })).toEqual({
     lumaEventId: "evt-9",
@@ -37,7 +36,7 @@ test("An event of the current format is mirrored with every field", () => {
   });
 });
 
-test("An event of the older format needs no more than an id, a title and a start", () => {
+test("An event in the older format needs only an id, a title and a start", () => {
   const absent = Object.fromEntries(
     ["end_at", "cover_url", "meeting_url", "zoom_meeting_url"]
       .concat(["geo_address_json", "timezone", "visibility", "url"])
@@ -64,7 +63,7 @@ test.for([
   "2026-09-05T20:00:00.000+0200",
   "2026-09-05T13:30-0430",
   "2026-09-05T18:00:00+0000",
-])("An event may give its times as %s", (start_at) => {
+])("The time %s is understood", (start_at) => {
   expect(mirror({ start_at }).startAt).toBe(Date.UTC(2026, 8, 5, 18));
 });
 
@@ -78,12 +77,12 @@ test.for([
   "2026-09-05T18:00:00Z or later",
   1_788_631_200_000,
   null,
-])("An event cannot start at %j", (start_at) => {
+])("The time %j is not accepted", (start_at) => {
   const expected = { id: "evt-1", reason: "start_at: missing or invalid time" };
   expect(readEntry({ ...aWireEvent(), start_at })).toMatchObject(expected);
 });
 
-test("An event that would end before it starts has no end", () => {
+test("An end that is invalid, or before the start, is ignored", () => {
   const start_at = "2026-09-05T18:00:00.000Z";
   expect(mirror({ start_at, end_at: "2026-09-05T17:59:59.000Z" }).endAt).toBeUndefined();
   expect(mirror({ start_at, end_at: start_at }).endAt).toBe(Date.parse(start_at));
@@ -95,7 +94,7 @@ test.for([
   ...["Mars/Olympus", "+02:00", "-0800", "Europe/Berlin".padEnd(101, "x"), "", null, 7].map(
     (name) => [name, "UTC"],
   ),
-])("An event in the time zone %j is shown in %s", ([timezone, shown]) => {
+])("The time zone %j is stored as %s", ([timezone, shown]) => {
   expect(mirror({ timezone }).timezone).toBe(shown);
 });
 
@@ -109,7 +108,7 @@ test.for<[string, unknown[], string, boolean]>([
   ["access", ["view"], "unlisted", true],
   ["status", ["approved", undefined], "listed", false],
   ["status", ["pending"], "unlisted", true],
-])("An event of the current format with the %s %j is %s", ([field, values, status, hides]) => {
+])("An event whose %s is one of %j is %s", ([field, values, status, hides]) => {
   for (const value of values) {
     expect(mirror({ [field]: value }).status, String(value)).toBe(status);
     expect(isHidden(aWireEvent({ [field]: value })), String(value)).toBe(hides);
@@ -117,23 +116,23 @@ test.for<[string, unknown[], string, boolean]>([
 });
 
 test.for<[string, string, boolean, inEntry: object, inEvent: object]>([
-  ["says nothing", "unlisted", false, {}, {}],
-  ["says null", "unlisted", false, {}, { visibility: null }],
-  ["is public in its event", "listed", false, {}, PUBLIC],
-  ["is public in its entry", "listed", false, PUBLIC, {}],
-  ["is private in its event", "unlisted", true, {}, { visibility: "private" }],
-  ["is private in its entry", "unlisted", true, { visibility: "private" }, PUBLIC],
-  ["is for some in its event", "unlisted", true, PUBLIC, { visibility: "?" }],
-  ["its entry merely views", "unlisted", true, { access: "view" }, PUBLIC],
-  ["its event calls external", "unlisted", true, {}, { ...PUBLIC, platform: "external" }],
-  ["its entry calls pending", "unlisted", true, { status: "pending" }, PUBLIC],
-])("An event of the older format that %s is %s", ([, status, hides, inEntry, inEvent]) => {
+  ["nothing says who may see it", "unlisted", false, {}, {}],
+  ["its visibility is null", "unlisted", false, {}, { visibility: null }],
+  ["its event is public", "listed", false, {}, PUBLIC],
+  ["its entry is public", "listed", false, PUBLIC, {}],
+  ["its event is private", "unlisted", true, {}, { visibility: "private" }],
+  ["its entry is private", "unlisted", true, { visibility: "private" }, PUBLIC],
+  ["its event's visibility is unknown", "unlisted", true, PUBLIC, { visibility: "?" }],
+  ["its entry has only view access", "unlisted", true, { access: "view" }, PUBLIC],
+  ["its event is on another platform", "unlisted", true, {}, { ...PUBLIC, platform: "external" }],
+  ["its entry is pending", "unlisted", true, { status: "pending" }, PUBLIC],
+])("If %s, an event in the older format is %s", ([, status, hides, inEntry, inEvent]) => {
   const entry = { api_id: "evt-8", ...inEntry, event: { ...OLDER, ...inEvent } };
   expect(mirrorEntry(entry).status).toBe(status);
   expect(isHidden(entry)).toBe(hides);
 });
 
-test("A location is the full address or, without one, the address or the city", () => {
+test("A location is the full address, or else the address, or else the city", () => {
   const address = { address: "Main Street 1", full_address: null, city: "Berlin" };
   expect(locationOf(address)).toBe("Main Street 1");
   expect(locationOf({ ...address, full_address: "All of it" })).toBe("All of it");
@@ -143,20 +142,18 @@ test("A location is the full address or, without one, the address or the city", 
   }
 });
 
-test("A guests-only address is at most its city", () => {
-  const address = { address: "Secret Street 2", full_address: "Secret Street 2, Bonn" };
-  expect(locationOf({ ...address, city: "Bonn", city_state: null }, GUESTS_ONLY)).toBe("Bonn");
-  expect(locationOf(address, GUESTS_ONLY)).toBeUndefined();
-});
-
 test.for(["guests-only", "friends", "", 0, null, undefined])(
-  "A location_visibility that is not public (%j) leaves of an address its city",
-  (word) => {
-    expect(mirror({ location_visibility: word }).location).toBe("Berlin, Germany");
+  "If location_visibility is %j, only the city is stored",
+  (location_visibility) => {
+    const address = { address: "Secret Street 2", full_address: "Secret Street 2, Bonn" };
+    const said = { location_visibility };
+    expect(mirror(said).location).toBe("Berlin, Germany");
+    expect(locationOf({ ...address, city: "Bonn", city_state: null }, said)).toBe("Bonn");
+    expect(locationOf(address, said)).toBeUndefined();
   },
 );
 
-test("A meeting link leaves nothing but the fact that there is one", () => {
+test("A meeting link makes an event virtual, and isn't stored", () => {
   for (const field of ["meeting_url", "zoom_meeting_url"]) {
     const event = mirror({ [field]: "https://meet.example/secret-room", geo_address_json: null });
     expect(event.isVirtual).toBe(true);
@@ -168,7 +165,7 @@ test("A meeting link leaves nothing but the fact that there is one", () => {
 test.for<[boolean, unknown[]]>([
   [true, ["discord", "meet", "twitch", "twitter", "youtube", "zoom", "unknown"]],
   [false, ["offline", "missing", "hologram", "", 5, null, undefined]],
-])("An event without a meeting link is virtual (%s) at a place of the types %j", ([is, types]) => {
+])("Without a meeting link, isVirtual is %s for these types of location: %j", ([is, types]) => {
   for (const location_type of types) {
     expect(mirror({ location_type }).isVirtual, String(location_type)).toBe(is);
   }
@@ -176,20 +173,20 @@ test.for<[boolean, unknown[]]>([
 
 const LONG = "x".repeat(19_998);
 test.for<[string, object, string | undefined]>([
-  ["Markdown", { description: "plain", description_md: "*md*" }, "*md*"],
+  ["Markdown rather than plain text", { description: "plain", description_md: "*md*" }, "*md*"],
   ["Markdown alone", { description_md: " *md*\n" }, " *md*\n"],
-  ["Markdown beside what is no text", { description: 5, description_md: "*md*" }, "*md*"],
+  ["Markdown next to a number", { description: 5, description_md: "*md*" }, "*md*"],
   ["plain text alone", { description: "plain" }, "plain"],
-  ["plain text beside null", { description: "plain", description_md: null }, "plain"],
-  ["plain text beside blanks", { description: "plain", description_md: " " }, "plain"],
-  ["plain text beside what is no text", { description: "plain", description_md: 5 }, "plain"],
-  ["null: there is none", { description: null, description_md: null }, ""],
-  ["nothing: there is none", { description: "" }, ""],
-  ["what is no text: nothing is said", { description: 5 }, undefined],
-  ["no word: nothing is said", {}, undefined],
-  ["a long text: it is cut", { description: `${LONG}🎉🎉` }, `${LONG}…`],
-  ["half an emoji: it is mended", { description: "half \ud83c" }, "half \uFFFD"],
-])("A description is read from %s", ([, said, expected]) => {
+  ["plain text next to null", { description: "plain", description_md: null }, "plain"],
+  ["plain text next to blanks", { description: "plain", description_md: " " }, "plain"],
+  ["plain text next to a number", { description: "plain", description_md: 5 }, "plain"],
+  ["null (the event has none)", { description: null, description_md: null }, ""],
+  ["an empty text (the event has none)", { description: "" }, ""],
+  ["a number (not known)", { description: 5 }, undefined],
+  ["nothing (not known)", {}, undefined],
+  ["a long text (it is cut)", { description: `${LONG}🎉🎉` }, `${LONG}…`],
+  ["half an emoji (it is replaced)", { description: "half \ud83c" }, "half \uFFFD"],
+])("This is read as a description: %s", ([, said, expected]) => {
   const { description: _, description_md: __, ...event } = aWireEvent();
   const read = readEntry({ ...event, ...said });
   expect("event" in read && toDescription(read.event)).toBe(expected);
@@ -203,7 +200,7 @@ test.for<[unknown, string]>([
   ...["javascript:alert(1)", "ftp://lu.ma/party", "lu.ma/party", "https://", "", null, 42]
     .concat([`https://lu.ma/${"x".repeat(2_000)}`, "x".repeat(2_000)])
     .map((none): [unknown, string] => [none, "https://lu.ma/event/evt%201%2F..%2F%3F"]),
-])("The link %j to an event's page becomes %s", ([url, expected]) => {
+])("The URL %j of an event's page is stored as %s", ([url, expected]) => {
   expect(mirror({ id: "evt 1/../?", url }).url).toBe(expected);
 });
 
@@ -213,18 +210,18 @@ test.for<[unknown, string | undefined]>([
   ["cover.png", undefined],
   [null, undefined],
   [`https://images.example/${"x".repeat(2_000)}`, undefined],
-])("The link %j to a cover becomes %s", ([cover_url, expected]) => {
+])("The cover URL %j is stored as %s", ([cover_url, expected]) => {
   expect(mirror({ cover_url }).coverUrl).toBe(expected);
 });
 
-test("A title and a location are bounded, the ellipsis of a cut one included", () => {
+test("A title and a location are cut to their limits, ellipsis included", () => {
   const event = mirror({ name: LONG, geo_address_json: { full_address: LONG } });
   expect(event.title).toBe(`${"x".repeat(499)}…`);
   expect(event.location).toBe(`${"x".repeat(999)}…`);
   expect(mirror({ name: "x".repeat(500) }).title).toBe("x".repeat(500));
 });
 
-test("Half an emoji is mended in every field that Convex would refuse", () => {
+test("Half an emoji, which Convex would refuse, is replaced in every field", () => {
   const half = "🎉".slice(0, 1);
   const event = mirror({
     name: `a${half}b`,

@@ -1,4 +1,4 @@
-/** Things that tests need, with what matters to a test as overrides. */
+/** Builds test data; a test overrides only the fields that matter to it. */
 import type { Infer } from "convex/values";
 import { internal } from "../../convex/_generated/api";
 import type { Doc, Id } from "../../convex/_generated/dataModel";
@@ -10,7 +10,7 @@ import type { WireEvent } from "./lumaServer";
 export const HOUR_MS = 60 * 60 * 1_000;
 export const DAY_MS = 24 * HOUR_MS;
 
-/** Tomorrow; the same for all that is built within an hour, because simulated time passes in a test. */
+/** Tomorrow at a full hour, so that it stays the same while simulated time passes in a test. */
 function tomorrow(): number {
   return Math.floor(Date.now() / HOUR_MS) * HOUR_MS + DAY_MS;
 }
@@ -49,7 +49,7 @@ export function aWireEvent(overrides: Partial<WireEvent> = {}): WireEvent {
   };
 }
 
-/** `count` events, an hour apart, from tomorrow on, with descriptions of a given length. */
+/** `count` events, an hour apart, from tomorrow on. */
 export function wireEvents(
   count: number,
   overrides: (index: number) => Partial<WireEvent> = () => ({}),
@@ -64,7 +64,7 @@ export function wireEvents(
   );
 }
 
-/** An event as `upsertEvents` takes it. */
+/** An event in the form that `upsertEvents` accepts. */
 export function aMirroredEvent(
   overrides: Partial<Infer<typeof mirroredEvent>> = {},
 ): Infer<typeof mirroredEvent> {
@@ -81,7 +81,7 @@ export function aMirroredEvent(
   };
 }
 
-/** An event as it is stored; over and long when it should be, unless told otherwise. */
+/** An event as it is stored, with `overAt` and `isLong` derived from its times. */
 export function aStoredEvent(
   orgId: Id<"organizations">,
   overrides: Partial<Doc<"events">> = {},
@@ -92,7 +92,7 @@ export function aStoredEvent(
   return { orgId, overAt, isLong, isDescribed: false, syncedAt: 0, ...event };
 }
 
-/** Inserts an organization as it is; with a key of its own unless told otherwise. */
+/** Inserts an organization, by default with a key of its own. */
 export async function insertOrg(
   t: Engine,
   overrides: Partial<Doc<"organizations">> = {},
@@ -102,7 +102,7 @@ export async function insertOrg(
   return await t.run((ctx) => ctx.db.insert("organizations", fields));
 }
 
-/** Begins a sync as its action does, and returns what its mutations are called with. */
+/** Begins a sync as its action does, and returns the arguments that all its mutations take. */
 export async function beginSync(t: Engine, orgId: Id<"organizations">): Promise<RunningSync> {
   const sync = { orgId, syncId: crypto.randomUUID() };
   await t.mutation(internal.events.queue.worker.beginSync, sync);
@@ -135,7 +135,7 @@ export async function storedDescriptions(t: Engine): Promise<Map<string, string>
   return new Map(texts);
 }
 
-/** Inserts an event as it is stored, with its description. */
+/** Inserts an event and its description. */
 export async function insertDescribedEvent(
   t: Engine,
   orgId: Id<"organizations">,

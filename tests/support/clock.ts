@@ -1,23 +1,23 @@
 /**
- * Simulated time, for tests, the demo and the benchmark: setTimeout, clearTimeout and Date follow a clock that goes from
- * timer to timer, and only while nothing else happens. All the rest, the HTTP stack included, keeps the real time.
+ * Simulated time for tests, the demo and the benchmark. setTimeout, clearTimeout and Date follow a clock that jumps
+ * from timer to timer, but only while nothing else happens. Everything else, such as the HTTP stack, keeps real time.
  */
 import { setImmediate } from "node:timers";
 
-/** Loopback answers within a turn of the event loop or a few; so many quiet ones mean that all wait for time. */
+/** Loopback answers within a few turns of the event loop. After this many quiet ones, everything waits for time. */
 const QUIET_TURNS = 20;
-/** Real ms without a timer after which what is waited for will not come. */
+/** After this many real ms without a timer, nothing more will happen. */
 const IDLE_MS = 10_000;
 
 type Callback = (...args: unknown[]) => void;
 
-/** What was replaced, while time is simulated. */
+/** The originals, while time is simulated. */
 let real: Pick<typeof globalThis, "setTimeout" | "clearTimeout" | "Date"> | undefined;
 let now = 0;
 /** In the order in which they were set. */
 const timers = new Set<Timer>();
 
-/** Has what Node's HTTP client asks of a timer. */
+/** Has the methods that Node's HTTP client calls on a timer. */
 class Timer {
   at: number;
   constructor(
@@ -38,7 +38,7 @@ class Timer {
   readonly hasRef = () => true;
 }
 
-/** Replaces the real time until `useRealTime`. Timers of an earlier simulated time are forgotten. */
+/** Replaces real time until `useRealTime` is called. Drops the timers of an earlier simulation. */
 export function useSimulatedTime(startsAt: number = Date.now()): void {
   useRealTime();
   const { setTimeout, clearTimeout, Date } = globalThis;
@@ -67,13 +67,13 @@ export function useRealTime(): void {
   timers.clear();
 }
 
-/** Sets the clock, in ms since 1970, without running what is due by then: time that nobody waited for. */
+/** Sets the clock, in ms since 1970, without running the timers that are due by then. */
 export function setTime(ms: number): void {
   if (real === undefined) throw new Error("time is real: call useSimulatedTime first");
   now = ms;
 }
 
-/** How many timers wait for simulated time. */
+/** How many timers are pending. */
 export function countTimers(): number {
   return timers.size;
 }
@@ -90,15 +90,15 @@ export async function settle<Result>(
   return await settled;
 }
 
-/** Lets so much simulated time pass, or as much as there are timers for. */
+/** Lets this much simulated time pass or, without `ms`, as much as there are timers for. */
 export async function passTime(ms = Infinity, activity?: () => number): Promise<void> {
   if (ms < Infinity) await settle(new Promise((resolve) => setTimeout(resolve, ms)), activity);
   else await passTimeUntil(() => false, activity, true);
 }
 
 /**
- * Lets simulated time pass, from timer to timer, but only while nothing else happens: `activity` counts what does,
- * such as requests at a server. Without simulated time it just waits.
+ * Lets simulated time pass, from timer to timer, but only while nothing else happens. `activity` counts what else
+ * happens, such as requests at a server. In real time, it only waits.
  */
 export async function passTimeUntil(
   isOver: () => boolean,
@@ -125,7 +125,7 @@ export async function passTimeUntil(
   }
 }
 
-/** The earliest one; of those at the same time, the one that was set first. */
+/** If several timers are due at the same time, the one that was set first runs first. */
 function runNextTimer(): void {
   let next: Timer | undefined;
   for (const timer of timers) if (next === undefined || timer.at < next.at) next = timer;

@@ -1,12 +1,12 @@
 /**
- * Counts what an engine is asked for, from outside of the code that asks: calls around the registered functions,
- * documents at the engine's system calls.
+ * Counts what the code asks of an engine, without changing the code: calls by wrapping the registered functions, and
+ * documents by wrapping the engine's system calls.
  */
 import { getDocumentSize, jsonToConvex, type JSONValue, type Value } from "convex/values";
 import { overrideAll, startEngine, withHandler, type Registered } from "./engine";
 
 const NO_COUNTS = {
-  /** Calls of registered functions, by anybody: a test's own ones, too. */
+  /** Calls of registered functions, including those by the test. */
   queries: 0,
   mutations: 0,
   actions: 0,
@@ -15,11 +15,11 @@ const NO_COUNTS = {
   largestMutationBytes: 0,
   mostEventsInAMutation: 0,
   documentsRead: 0,
-  /** Of these documents, as Convex counts them. */
+  /** The size of these documents, as Convex measures it. */
   bytesRead: 0,
   eventsRead: 0,
   organizationsRead: 0,
-  /** Inserted, patched, replaced or deleted. What a patch or a replace reads of its own is not counted as read. */
+  /** Inserted, patched, replaced or deleted. A patch or a replacement doesn't count as a read. */
   documentsWritten: 0,
   eventsWritten: 0,
   organizationsWritten: 0,
@@ -34,8 +34,8 @@ export type ActionCall = { name: string; startedAt: number; endedAt: number };
 export type CountedEngine = ReturnType<typeof startCountedEngine>;
 
 /**
- * An engine whose calls, reads and writes are counted, those of `t.run` included, until `stop`. Only one at a time: the
- * system calls are the same for all engines. `actionCalls` are those that have ended, in the order in which they did.
+ * An engine whose calls, reads and writes are counted until `stop`, including those in `t.run`. Use only one at a time,
+ * because all engines share the system calls. `actionCalls` are the calls that have ended, in that order.
  */
 export function startCountedEngine(appSchema?: unknown) {
   const counts = { ...NO_COUNTS };
@@ -52,7 +52,7 @@ export function startCountedEngine(appSchema?: unknown) {
   return { t, counts, actionCalls, reset, stop };
 }
 
-/** The same function with a handler that counts before it calls the function's own. */
+/** The same function, with a handler that counts and then calls the original one. */
 function toCounted(
   registered: Registered,
   name: string,
@@ -92,7 +92,7 @@ function countMutation(counts: Counts, args: Record<string, unknown>): void {
   counts.mostEventsInAMutation = Math.max(counts.mostEventsInAMutation, eventCount);
 }
 
-/** Where Convex's client library finds the engine, at each call anew. */
+/** Convex's client library looks the engine up here at each call. */
 type SystemCalls = {
   syscall: (op: string, args: string) => string;
   asyncSyscall: (op: string, args: string) => Promise<string>;
@@ -151,7 +151,7 @@ function countWritten(counts: Counts, id: string): void {
   if (table === "organizations") counts.organizationsWritten += 1;
 }
 
-/** convex-test's ids are a number and the table's name; those with a `_` are Convex's own, such as scheduled functions. */
+/** convex-test's ids are a number and a table's name, which begins with `_` if the table is Convex's own. */
 function tableOf(id = ""): string | undefined {
   return /^\d+([^_\d].*)/.exec(id)?.[1];
 }

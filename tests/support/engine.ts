@@ -4,15 +4,15 @@ import schema from "../../convex/schema";
 
 export type Engine = TestConvex<typeof schema>;
 
-/** By file. Loaded at once: a first import in a test would take real time, in which simulated time must not pass. */
+/** By file. Loaded up front, because simulated time mustn't pass during an import, which takes real time. */
 export const modules = import.meta.glob<Record<string, unknown>>(
   ["../../convex/**/*.ts", "../../convex/_generated/*.js", "!**/*.d.ts"],
   { eager: true },
 );
 
 /**
- * `overrides` replaces modules by their paths below convex/, such as "events/mutations"; `appSchema` is the schema of an
- * app that has fields of its own.
+ * @param overrides modules to use instead, by their paths below convex/, such as "events/mutations".
+ * @param appSchema the schema of an app that has fields of its own.
  */
 export function startEngine(
   overrides: Record<string, object> = {},
@@ -34,16 +34,16 @@ function toPath(file: string): string {
 
 type Handler = (...args: never[]) => unknown;
 
-/** A registered function with another handler, made from its own; for `overrides`. */
+/** A registered function whose handler is wrapped, for `overrides`. */
 export function withHandler(registered: object, wrap: (handler: Handler) => Handler): object {
   const { _handler } = registered as { _handler: Handler };
   return Object.assign(Object.create(registered) as object, { _handler: wrap(_handler) });
 }
 
-/** What Convex's query(), mutation() and action() make. */
+/** What Convex's query(), mutation() and action() return. */
 export type Registered = { isQuery?: true; isMutation?: true; isAction?: true };
 
-/** Every registered function replaced by what `wrap` makes of it; names are like "events/sync:syncOrgEvents". */
+/** Wraps every registered function; names are like "events/sync:syncOrgEvents". */
 export function overrideAll(
   wrap: (name: string, registered: Registered) => object,
 ): Record<string, object> {

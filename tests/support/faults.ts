@@ -1,13 +1,13 @@
-/** An engine whose calls go wrong when a test says so: refused, committed but not answered, killed, or held up. */
+/** An engine whose calls fail on demand: they are refused, committed without an answer, killed or stalled. */
 import { getFunctionName, type FunctionReference } from "convex/server";
 import { overrideAll, startEngine, withHandler, type Engine, type Registered } from "./engine";
 
-/** A function such as `internal.events.sync.syncOrgEvents`; "any" is for all of them. */
+/** A function, such as `internal.events.sync.syncOrgEvents`, or all of them. */
 export type Which =
   FunctionReference<"query" | "mutation" | "action", "internal" | "public"> | "any";
-/** The next so many calls, or those for which it is true. */
+/** How many of the next calls, or which ones. */
 export type Times = number | (() => boolean);
-/** An action stops when so many of its own calls are done, and before the answer of the last: 0 is before its first line. */
+/** An action stops after this many of its calls, before it gets the last one's answer. 0 is before its first line. */
 type Where = { afterCalls?: number; times?: Times };
 
 /** A call of an action, in ms since 1970; `endedAt` is NaN while it is under way. */
@@ -19,21 +19,21 @@ export type FaultyEngine = {
   t: Engine;
   /** The actions, in the order in which they began. */
   runs: ActionRun[];
-  /** Is told of each call that an action has made and that was committed. */
+  /** Is told about each call by an action, once it is committed. */
   watch: (watcher: Watcher) => void;
-  /** A call throws before it runs. A scheduled one has failed then, although Convex itself tries mutations again. */
+  /** A call throws before it runs. If it was scheduled, it isn't retried, although Convex would retry a mutation. */
   refuse: (which: Which, times?: Times) => void;
-  /** A call by an action commits, and then throws all the same. */
+  /** A call by an action commits, and then throws. */
   loseAnswer: (which: Which, times?: Times) => void;
-  /** An action throws to its caller, and does nothing more: no code of its own sees it. */
+  /** An action throws to its caller and does nothing more; none of its own code can catch this. */
   kill: (which: Which, where?: Where) => void;
-  /** An action neither ends nor goes on until the function that is returned is called. */
+  /** An action pauses until the returned function is called. */
   stall: (which: Which, where?: Where) => () => void;
 };
 
 type Kind = "refuse" | "loseAnswer" | "stop";
 type Fault = { kind: Kind; name: string; times: Times } & Stop;
-/** What happens where an action stops; `over` is when it goes on. */
+/** How an action stops. It goes on when `over` resolves. */
 type Stop = { afterCalls: number; over: Promise<void>; isKill: boolean };
 
 const NEVER = new Promise<never>(() => undefined);
@@ -122,12 +122,12 @@ function toFaulty(
   });
 }
 
-/** All that was ever scheduled, in that order. */
+/** Everything that was ever scheduled, in that order. */
 export async function jobs(t: Engine) {
   return await t.run((ctx) => ctx.db.system.query("_scheduled_functions").collect());
 }
 
-/** Cancels what is scheduled of a function and has not begun, as a person can in the dashboard; returns how many. */
+/** Cancels a function's pending jobs, as a person can in the dashboard, and returns how many there were. */
 export async function cancelJobs(t: Engine, called: Exclude<Which, "any">): Promise<number> {
   const name = getFunctionName(called);
   const all = await jobs(t);

@@ -1,4 +1,4 @@
-/** What tests are given: a lu.ma of their own on loopback, in simulated time, cleaned up after each test. */
+/** Gives each test its own stand-in for lu.ma, on loopback and in simulated time. */
 import { ConvexError } from "convex/values";
 import { test as base, vi } from "vitest";
 import type { Id } from "../../convex/_generated/dataModel";
@@ -9,7 +9,7 @@ import { settle, useRealTime, useSimulatedTime } from "./clock";
 import type { Engine } from "./engine";
 import { LumaServer } from "./lumaServer";
 
-/** Noon, so that no test depends on where a day begins. */
+/** Noon, so that no test depends on when a day begins. */
 export const NOW = Date.parse("2026-09-01T12:00:00.000Z");
 
 export const test = base.extend<{ luma: LumaServer }>({
@@ -25,7 +25,7 @@ export const test = base.extend<{ luma: LumaServer }>({
   },
 });
 
-/** Syncs one organization as an administrator would. */
+/** Syncs one organization, as an administrator would. */
 export async function syncOrg(
   t: Engine,
   luma: LumaServer,
@@ -34,7 +34,7 @@ export async function syncOrg(
   return await settle(t.action(internal.events.sync.syncOrgEvents, { orgId }), luma.activity);
 }
 
-/** The sentence that somebody reads when a call fails. */
+/** The message that a person reads when a call fails. */
 export async function reasonOf(promise: Promise<unknown>): Promise<string> {
   const error = await errorOf(promise);
   if (!(error instanceof ConvexError)) return (error as Error).message;
@@ -42,7 +42,7 @@ export async function reasonOf(promise: Promise<unknown>): Promise<string> {
   return typeof data === "string" ? data : data.message;
 }
 
-/** What a sync that fails tells its caller. */
+/** What a failed sync throws to its caller. */
 export async function failureOf(promise: Promise<unknown>): Promise<SyncFailure> {
   const error = await errorOf(promise);
   if (error instanceof ConvexError) return error.data as SyncFailure;
@@ -58,7 +58,7 @@ async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   throw new Error("the call did not fail");
 }
 
-/** Sends what is meant for lu.ma's own hosts to the stand-in, over real HTTP; tells which hosts were asked. */
+/** Routes requests for lu.ma's own hosts to the stand-in, over real HTTP, and returns the hosts. */
 export function routeLumaHosts(luma: LumaServer, unreachable: string[] = []): string[] {
   vi.stubEnv("LUMA_LIST_EVENTS_URL", undefined);
   const hosts: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * What lu.ma answers, as it has since July 2026, in both generations of the API, by path: lists of events, single ones,
- * and the calendar of a key. Knows no HTTP; lumaServer.ts carries its answers.
+ * Answers as lu.ma has since July 2026, in both generations of its API: lists of events, single events, and a key's
+ * calendar. lumaServer.ts sends the answers.
  */
 export const OLDER_PATH = "/public/v1/calendar/list-events";
 export const CURRENT_PATH = "/v1/calendars/events/list";
@@ -8,15 +8,11 @@ const OLDER_EVENT_PATH = "/public/v1/event/get";
 const CURRENT_EVENT_PATH = "/v1/events/get";
 const CALENDAR_PATH = "/v1/calendars/get";
 
-/**
- * An event of a calendar, in the current API's words. Its description is given for the event alone; in the older format
- * it is wrapped and its id renamed on the way out.
- */
+/** An event in the current API's format. Lists leave out its description; the older API wraps it and renames its id. */
 export type WireEvent = { id: string; name: string; start_at: string; [field: string]: unknown };
 
 type WireCalendar = { id: string; name: string; [field: string]: unknown };
 
-/** For a page of a list, for one event, for the key's calendar, or for anything else. */
 export type RequestKind = "list" | "event" | "calendar" | "other";
 
 const KIND_OF_PATH: Record<string, RequestKind> = {
@@ -31,7 +27,7 @@ export function kindOf(path: string): RequestKind {
   return KIND_OF_PATH[path] ?? "other";
 }
 
-/** As much of Node's HTTP as answers need. */
+/** The part of Node's HTTP that answers need. */
 export type Reply = {
   writeHead: (code: number, headers?: Record<string, string>) => unknown;
   write: (chunk: string) => unknown;
@@ -48,19 +44,20 @@ export type Answer = (response: Reply, request: Asked) => void;
 
 type Calendar = { events: WireEvent[]; listed: WireEvent[]; about: WireCalendar };
 
-/** The calendars that lu.ma has, by key. */
+/** lu.ma's calendars, by key. */
 export class LumaCalendars {
-  /** Caps `pagination_limit`, as lu.ma does with a number of its own. */
+  /** Caps `pagination_limit`, as lu.ma does. */
   maxPageSize = 100;
-  /** Answers `calendars/get` with `{ calendar: … }`. */
+  /** Whether `calendars/get` is answered with `{ calendar: … }`. */
   wrapsCalendar = false;
   private readonly calendars = new Map<string, Calendar>();
   private readonly dropped = new Set<string>();
   private readonly altered = new Map<string, Partial<WireEvent>>();
 
   /**
-   * Sets what a key's calendar holds; the key is valid from now on. `listed` is what its list says instead: fewer events
-   * than there are, or others.
+   * Sets the events of a key's calendar, and makes the key valid.
+   *
+   * @param listed the events on its list, if they differ.
    */
   setCalendar(key: string, events: WireEvent[], listed: WireEvent[] = events): void {
     const number = this.calendars.size + 1;
@@ -68,27 +65,27 @@ export class LumaCalendars {
     this.calendars.set(key, { events, listed, about: this.calendars.get(key)?.about ?? about });
   }
 
-  /** Says what `calendars/get` says of the calendar of a key that has one. */
+  /** Changes what `calendars/get` returns for a key that has a calendar. */
   describeCalendar(key: string, about: Partial<WireCalendar>): void {
     const calendar = this.calendars.get(key);
     if (calendar === undefined) throw new Error(`no calendar has the key ${key}`);
     calendar.about = { ...calendar.about, ...about };
   }
 
-  /** Deletes an event for good: it is in no list, and its id is answered with 404. */
+  /** Deletes an event: it is on no list, and its id is answered with 404. */
   dropEvent(id: string): void {
     this.takeEvent(id);
     this.dropped.add(id);
   }
 
-  /** Transfers an event to another calendar: the others' keys are refused with 403. */
+  /** Transfers an event to another calendar: other keys are refused with 403. */
   moveEvent(id: string, toKey: string): void {
     const event = this.takeEvent(id);
     if (event === undefined) throw new Error(`no calendar has the event ${id}`);
     this.setCalendar(toKey, [...(this.calendars.get(toKey)?.events ?? []), event]);
   }
 
-  /** What is asked for by this id is answered with something else than the list has: another `id`, say, or `visibility`. */
+  /** Makes a request for this event return other fields than the list has, such as another `id`. */
   alterEvent(id: string, fields: Partial<WireEvent>): void {
     this.altered.set(id, fields);
   }
@@ -131,7 +128,7 @@ export class LumaCalendars {
   private toPage(events: WireEvent[], query: URLSearchParams) {
     const after = Date.parse(query.get("after") ?? "") || -Infinity;
     const before = Date.parse(query.get("before") ?? "") || Infinity;
-    // What has no readable start cannot be out of the window.
+    // An event without a readable start can't be outside of the window.
     const inWindow = events.filter((event) => {
       const start = Date.parse(String(event.start_at));
       return Number.isNaN(start) || (start >= after && start <= before);
@@ -143,18 +140,18 @@ export class LumaCalendars {
     const size = Math.min(Number(query.get("pagination_limit") ?? 50), this.maxPageSize);
     const from = Number(query.get("pagination_cursor")?.replace("after-", "") ?? 0);
     const to = from + size;
-    // lu.ma gives a cursor on the last page, too.
+    // lu.ma returns a cursor on the last page, too.
     const [has_more, next_cursor] = [to < inWindow.length, `after-${to}`];
     return { entries: inWindow.slice(from, to), has_more, next_cursor };
   }
 }
 
-/** Since July 2026, lists carry no descriptions. */
+/** Since July 2026, lists have no descriptions. */
 function toEntry({ description: _, description_md: __, ...entry }: WireEvent): object {
   return entry;
 }
 
-/** The older generation never says whose an event is, nor who may see the address. */
+/** The older API doesn't say who manages an event, or who may see its address. */
 function toOlderEvent(event: WireEvent): WireEvent & { api_id: string } {
   const older: WireEvent & { api_id: string } = { ...event, api_id: event.id };
   for (const field of ["tags", "platform", "access", "location_visibility"]) delete older[field];
@@ -165,7 +162,7 @@ function toOlderEntry(event: WireEvent): object {
   return { api_id: event.id, event: toEntry(toOlderEvent(event)), tags: event.tags ?? [] };
 }
 
-/** An error as lu.ma gives it. */
+/** An error as lu.ma returns it. */
 export function failure(code: number, message: string): Answer {
   return status(code, { message, code: null });
 }
@@ -176,7 +173,7 @@ const RATE_LIMIT = {
   "x-ratelimit-reset": "60",
 };
 
-/** An answer with a status; a string as HTML, anything else as JSON. */
+/** An answer with a status. A string is sent as HTML, anything else as JSON. */
 export function status(code: number, body: unknown = "", headers: object = {}): Answer {
   return (response) => {
     const isText = typeof body === "string";
@@ -197,10 +194,10 @@ export const cutOff: Answer = (response, request) => {
   setImmediate(() => request.socket.destroy());
 };
 
-/** Nothing is ever answered. */
+/** No answer ever comes. */
 export const silence: Answer = () => undefined;
 
-/** The headers come, the body never ends. */
+/** The headers arrive, but the body never ends. */
 export const endlessBody: Answer = (response) => {
   response.writeHead(200, { "content-type": "application/json", "content-length": "1000" });
   response.write('{"entries": [');

@@ -1,6 +1,6 @@
 /**
- * The stand-in for lu.ma: answers over real HTTP on loopback or, in place of fetch, without it. Calendars belong to keys;
- * what should go wrong is put in a queue, or goes on for a time.
+ * The stand-in for lu.ma. It answers over real HTTP on loopback or in place of fetch, and can be told to answer
+ * something else, once or for a time.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createServer, type Server } from "node:http";
@@ -25,13 +25,13 @@ export type ReceivedRequest = {
   at: number;
 };
 
-/** Which requests: all, or those of a key, of a kind, or for an event. */
+/** Limits something to the requests with a key, of a kind, or for an event. */
 type Only = { key?: string; kind?: RequestKind; eventId?: string };
 type Failure = Only & { answer: Answer; from: number; until: number; isOnce: boolean };
 
 export class LumaServer extends LumaCalendars {
   readonly requests: ReceivedRequest[] = [];
-  /** How long an answer takes, in ms of whichever time `setTimeout` has. */
+  /** How long an answer takes, in ms of simulated time if time is simulated. */
   answerMs: number | ((request: ReceivedRequest) => number) = 0;
   private readonly failures: Failure[] = [];
   private realFetch: typeof fetch | undefined;
@@ -56,14 +56,11 @@ export class LumaServer extends LumaCalendars {
     await new Promise((resolve) => this.server.close(resolve));
   }
 
-  /**
-   * Answers `fetch` in this process until `stop`, whatever the host: HTTP has a time of its own, and large bodies and many
-   * requests take some.
-   */
+  /** Answers every `fetch` until `stop`. Over HTTP, large bodies and many requests would take real time. */
   stubFetch({ answerMs = this.answerMs }: Partial<Pick<LumaServer, "answerMs">> = {}): this {
     this.answerMs = answerMs;
     this.realFetch ??= globalThis.fetch;
-    // As over HTTP, what happens at lu.ma happens outside of the function that asks.
+    // As with HTTP, lu.ma's code mustn't run inside the Convex function that called fetch.
     const outside = AsyncLocalStorage.snapshot();
     globalThis.fetch = ((url: string, init: RequestInit = {}) =>
       outside(() => fetchFrom(this, url, init))) as typeof fetch;
@@ -79,17 +76,17 @@ export class LumaServer extends LumaCalendars {
     return `${this.origin}${path}`;
   }
 
-  /** Answers the next of these requests with something else. */
+  /** Answers the next of these requests like this. */
   answerNext(answer: Answer, only: Only = {}): void {
     this.failures.push({ answer, ...only, from: -Infinity, until: Infinity, isOnce: true });
   }
 
-  /** Answers each request that comes in this time (ms since 1970, `until` excluded) with something else. */
+  /** Answers all of these requests in a range of time (ms since 1970, without `until`) like this. */
   failBetween(from: number, until: number, answer: Answer, only: Only = {}): void {
     this.failures.push({ answer, ...only, from, until, isOnce: false });
   }
 
-  /** Answers as lu.ma would from now on. */
+  /** Answers as lu.ma would again. */
   clearFailures(): void {
     this.failures.length = 0;
   }
@@ -120,19 +117,19 @@ export class LumaServer extends LumaCalendars {
     else setTimeout(() => ((this.ticks += 1), answer(response, asked)), answerMs);
   }
 
-  /** Answers as lu.ma would; for what is in the queue and wants to, later. */
+  /** Answers as lu.ma would, for answers that do something else first. */
   readonly answer: Answer = (response, request) => {
     const url = new URL(request.url ?? "/", this.origin);
     this.toAnswer(url, getKey(request))(response, request);
   };
 
-  /** For what has to happen before an answer is given: `settle` lets no simulated time pass meanwhile. */
+  /** Waits for something that must happen before an answer. `settle` lets no simulated time pass meanwhile. */
   async waitFor(happening: Promise<unknown>): Promise<void> {
     this.waitingFor += 1;
     await happening.finally(() => (this.waitingFor -= 1));
   }
 
-  /** For `settle`: changes with each request, and all the time while the server itself waits for something. */
+  /** For `settle`: changes with each request, and constantly while the server waits for something. */
   readonly activity = (): number => {
     if (this.waitingFor > 0) this.ticks += 1;
     return this.requests.length + this.ticks;
@@ -144,10 +141,10 @@ function getKey({ headers }: Asked): string | undefined {
   return Array.isArray(header) ? header[0] : header;
 }
 
-/** A request and its answer, with all that an answer may do to a connection. */
+/** Answers a fetch, including everything that an answer can do to a connection. */
 async function fetchFrom(luma: LumaServer, url: string, init: RequestInit): Promise<Response> {
   return await new Promise((resolve, reject) => {
-    /** Until the answer has ended. */
+    /** Set until the answer has ended. */
     let stream: ReadableStreamDefaultController<Uint8Array> | undefined;
     const body = new ReadableStream<Uint8Array>({ start: (begun) => void (stream = begun) });
     const write = (chunk = "") => stream?.enqueue(new TextEncoder().encode(chunk));

@@ -1,4 +1,4 @@
-/** The schema of an app that has a field of its own, of any type, on every table. */
+/** The schema of an app that adds a field of its own to every table. */
 import { defineSchema, defineTable, type TableDefinition } from "convex/server";
 import { v, type VObject } from "convex/values";
 import schema from "../../convex/schema";

@@ -1,8 +1,8 @@
-/** Tables that a person likes to read, and that Markdown takes as they are. */
+/** Prints tables that are readable as text and valid as Markdown. */
 
 const MAX_CELL_LENGTH = 60;
 
-/** One row a record; the columns are those of the first row unless named. Columns of numbers are aligned right. */
+/** One row per record. Columns of numbers are aligned right. */
 export function toTable(
   rows: Record<string, string | number>[],
   columns: string[] = Object.keys(rows[0] ?? {}),
@@ -23,7 +23,7 @@ export function toTable(
 }
 
 function toCell(value: string | number | undefined): string {
-  // Text may come from lu.ma: a line break would end the row, and a terminal obeys control characters.
+  // Text from lu.ma may contain line breaks, which would end the row, and control characters, which a terminal obeys.
   const text =
     typeof value === "number"
       ? value.toLocaleString("en-US")

@@ -1,4 +1,4 @@
-/** Calls as lu.ma's webhooks make them. */
+/** Signs calls as lu.ma's webhooks do. */
 import { createHmac } from "node:crypto";
 
 export function signCall(body: string | Uint8Array, seconds: string, secret: string): string {

@@ -13,8 +13,8 @@ const LISTS = [
 ];
 
 /**
- * The two generations of the API: how their paths end, and the parameter that names an event. The older one has no known path
- * for the key's calendar, and doesn't say who may see where an event takes place.
+ * The two generations of the API: how their paths end, and the parameter that names an event. The older one has no
+ * known path for the key's calendar, and doesn't say who may see where an event takes place.
  */
 const CURRENT = { list: "/calendars/events/list", event: "/events/get", idParameter: "event_id" };
 const OLDER = { list: "/calendar/list-events", event: "/event/get", idParameter: "api_id" };
@@ -29,7 +29,7 @@ export type LumaAddress = {
   isOlder: boolean;
 };
 
-/** In the order to try them. If the variable is set, only that: for tests, demos and proxies. */
+/** In the order to try them. If the variable is set, it's the only one: for tests, demos and proxies. */
 export function getAddresses(): LumaAddress[] {
   const setting = getVariable(LIST_VARIABLE);
   if (setting === undefined) return LISTS.flatMap((list) => toAddress(list) ?? []);

@@ -1,6 +1,6 @@
 /**
- * One HTTP request to lu.ma and its outcome: the only file that calls fetch. Retries and the meaning of an answer are handled
- * elsewhere.
+ * One HTTP request to lu.ma and its outcome: the only file that calls fetch. Retries and the meaning of an answer are
+ * handled elsewhere.
  */
 import * as z from "zod/v4";
 import type { Cause } from "../failure";
@@ -41,7 +41,7 @@ export async function attempt({ url, key, answerTimeoutMs, deadline }: Attempt):
     });
     return toOutcome(response, await response.text(), url, key);
   } catch (error) {
-    // If the body was lost, the status of an error is still worth something; a 200 isn't.
+    // If the body was lost, the status of an error is still useful; a 200 isn't.
     if (response !== undefined && !response.ok) return toOutcome(response, "", url, key);
     if (controller.signal.aborted) {
       return failed(`${url.host} gave no answer within ${Math.round(timeoutMs / 1_000)} s`);

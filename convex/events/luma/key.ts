@@ -1,6 +1,6 @@
 /**
- * What an organization's `lumaApiKey` means, and what is valid as an API key or webhook secret: the text itself, or `env:NAME`
- * for an environment variable of the deployment.
+ * What an organization's `lumaApiKey` means, and what is valid as an API key or webhook secret: the text itself, or
+ * `env:NAME` for an environment variable of the deployment.
  */
 import { SyncError } from "../failure";
 import { getVariable } from "../runtime";
@@ -12,8 +12,8 @@ const ENV_PREFIX = "env:";
 const MAX_NAME = 40;
 
 /**
- * A kind of secret, and the prefix of its environment variables. Without the prefix, anyone who can edit an organization could
- * have any of the deployment's secrets sent to lu.ma.
+ * A kind of secret, and the prefix of its environment variables. Without the prefix, anyone who can edit an
+ * organization could have any of the deployment's secrets sent to lu.ma.
  */
 type Kind = { name: string; variables: string };
 export const API_KEY: Kind = { name: "the lu.ma API key", variables: "LUMA_API_KEY" };
@@ -74,7 +74,7 @@ function readKey(name: string): LumaKey {
   return {
     apiKey: value.text,
     source: `The key in the environment variable ${name}`,
-    howToSet: `run ${setIt}. Then press "sync now" or run events/sync:syncOrgEvents; otherwise, the next morning's run uses it`,
+    howToSet: `run ${setIt}. Then press "sync now" or run events/sync:syncOrgEvents; otherwise, the next daily run uses it`,
   };
 }
 

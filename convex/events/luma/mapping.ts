@@ -24,14 +24,17 @@ export function toMirroredEvent(event: LumaEvent, audiences: Audience[]): Mirror
   };
 }
 
-/** lu.ma's Markdown or else its plain text, which has no links. Empty if there is neither. */
+/**
+ * lu.ma's Markdown or else its plain text, which has no links. Empty if the event has none; `undefined` if lu.ma
+ * doesn't say.
+ */
 export function toDescription({ description, description_md }: LumaEvent): string | undefined {
   if (description === undefined && description_md === undefined) return undefined;
   const text = [description_md, description].find((one) => one?.trim()) ?? "";
   return boundText(text, MAX_DESCRIPTION_UNITS);
 }
 
-// lu.ma's location types for online events; `unknown` is a link of an unknown kind. The others are `offline` and `missing`.
+// lu.ma's location types for online events; `unknown` is some other link. The rest are `offline` and `missing`.
 const ONLINE: unknown[] = ["discord", "meet", "twitch", "twitter", "youtube", "zoom", "unknown"];
 
 function isVirtual(event: LumaEvent): boolean {
@@ -62,8 +65,8 @@ function isAbsentOr(word: string, said: unknown): boolean {
 }
 
 /**
- * lu.ma's API returns the full address even if only guests may see it, and the older API doesn't say who may. So this is just
- * the city, unless the location is known to be public.
+ * lu.ma's API returns the full address even if only guests may see it, and the older API doesn't say who may. So this
+ * is just the city, unless the location is known to be public.
  */
 function toLocation(event: LumaEvent): string | undefined {
   const place = event.geo_address_json;

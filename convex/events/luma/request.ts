@@ -88,7 +88,7 @@ function toMilliseconds(retryAfter: string): number {
     : NaN;
 }
 
-/** @throws SyncError if the deadline would be over after the wait. */
+/** @throws SyncError if the deadline would pass during the wait. */
 export async function pause(waitMs: number, deadline: number): Promise<void> {
   if (Date.now() + waitMs >= deadline) throw tooSlow();
   await sleep(waitMs);
@@ -96,6 +96,6 @@ export async function pause(waitMs: number, deadline: number): Promise<void> {
 
 /** @param last what lu.ma did last, if that is the reason for the wait. */
 function tooSlow(last?: string): SyncError {
-  const what = "lu.ma was too slow: its answers took more than 7 minutes, waits included";
-  return new SyncError(last === undefined ? what : `${what} (the last one: ${last})`, "tooSlow");
+  const what = "lu.ma was too slow: it could not be read within 7 minutes, waits included";
+  return new SyncError(last === undefined ? what : `${what} (last problem: ${last})`, "tooSlow");
 }

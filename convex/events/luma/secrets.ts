@@ -1,6 +1,6 @@
 /**
- * API keys and webhook secrets. Only this file reads and writes the table `lumaSecrets`, and no public function returns what
- * is in it.
+ * API keys and webhook secrets. Only this file reads and writes the table `lumaSecrets`, and no public function returns
+ * what is in it.
  */
 import type { Doc } from "../../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../../_generated/server";

@@ -1,11 +1,14 @@
 /**
- * Validates lu.ma's answers, with lu.ma's own names. The current API returns events as they are. The older one wraps each event
- * in an entry, calls its id `api_id`, and may omit nearly everything else.
+ * Validates lu.ma's answers, with lu.ma's own names. The current API returns events as they are. The older one wraps
+ * each event in an entry, calls its id `api_id`, and may omit nearly everything else.
  */
 import * as z from "zod/v4";
 import { toWellFormed } from "../text";
 
-/** A page of lu.ma's list. Its entries are read one by one (see readEntry), so an invalid one doesn't discard the others. */
+/**
+ * A page of lu.ma's list. Its entries are read one by one (see readEntry), so an invalid one doesn't discard the
+ * others.
+ */
 export const lumaPage = z.object({
   entries: z.array(z.unknown()),
   has_more: z.boolean(),
@@ -18,7 +21,9 @@ function toText(value: unknown): string | undefined {
   return text === "" ? undefined : text;
 }
 
-/** As in lu.ma's own pattern, seconds are optional and any offset is allowed. Without an offset, a time is ambiguous. */
+/**
+ * As in lu.ma's own pattern, seconds are optional and any offset is allowed. Without an offset, a time is ambiguous.
+ */
 const ISO_TIME = /^(\d{4}-\d\d-(\d\d))T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
 /** In ms since 1970. */
@@ -48,7 +53,7 @@ const address = z
 /** Kept as is, so that an unknown value isn't mistaken for an absent one. */
 const anything = z.unknown().optional();
 
-/** Empty: the event has none. Absent: lu.ma doesn't say. */
+/** Empty or null: the event has none. Absent: lu.ma doesn't say. */
 const descriptionText = z.string().nullish().catch(undefined);
 
 const lumaEvent = z.object({
@@ -80,8 +85,8 @@ export type Audience = {
 export type LumaEvent = z.output<typeof lumaEvent> & { id: string };
 
 /**
- * An entry of a list, or an answer for one event. Without an id, there's no telling which event it is. Who may see the event is
- * in its own fields and, in the older API, in those of its wrapper, too.
+ * An entry of a list, or an answer for one event. Without an id, there's no telling which event it is. Who may see the
+ * event is in its own fields and, in the older API, in those of its wrapper, too.
  */
 export type ReadEntry = { audiences: Audience[] } & (
   { event: LumaEvent } | { id: string | null; reason: string }

@@ -1,9 +1,9 @@
 /**
- * The table `eventSyncs`: when each organization is due, and which of its syncs may write. Together with worker.ts, which
- * syncs the organizations that are due, this is the queue.
+ * The table `eventSyncs`: when each organization is due, and which of its syncs may write. Together with worker.ts,
+ * which syncs the organizations that are due, this is the queue.
  *
- * Only an organization's most recent sync may write. Each sync has an id, and every transaction that writes for it checks
- * that `running` is still that id.
+ * Only an organization's most recent sync may write. Each sync has an id, and every transaction that writes for it
+ * checks that `running` is still that id.
  */
 import { milliseconds } from "date-fns";
 import { ConvexError, v, type Infer } from "convex/values";
@@ -16,11 +16,11 @@ import { getOrg, nameOf, orgId, type Org, type OrgId } from "../organizations";
 import type { calendar } from "../tables";
 
 /**
- * How long a sync has to report back. It stops writing after 7.5 minutes; the rest leaves room for its last calls of Convex
- * and their retries.
+ * How long a sync has to report back. It stops writing after 7.5 minutes; the rest leaves room for its last calls to
+ * Convex and their retries.
  */
 export const LEASE_MS = milliseconds({ minutes: 12 });
-/** When a transient failure is retried, counted from `failingSince`. After that, the next morning's run is the retry. */
+/** When a transient failure is retried, counted from `failingSince`. After that, the next daily run is the retry. */
 const RETRIES_MS = (settings.retryAfterHours ?? [0.5, 1.5, 3.5, 7.5, 15.5]).map((hours) =>
   milliseconds({ hours }),
 );
@@ -56,7 +56,7 @@ export async function makeDue(
   { isUrgent = false } = {},
 ): Promise<void> {
   const sync = await getSync(ctx, orgId);
-  // It counts as running even if its lease is over: the queue may not have noticed yet that it was lost.
+  // A sync counts as running even if its lease has expired: the queue may not have noticed yet that it was lost.
   const isRunning = sync?.running !== undefined && sync.dueAt !== undefined;
   const field = isRunning ? "dueAgainAt" : "dueAt";
   await writeSync(ctx, orgId, sync, {
@@ -109,7 +109,10 @@ export async function forgetSyncs(ctx: MutationCtx, orgId: OrgId): Promise<void>
   for await (const { _id } of syncs) await ctx.db.delete("eventSyncs", _id);
 }
 
-/** The urgent organization that is due first, or the other one that is, even if that's in the future. */
+/**
+ * The organization that is due first among the urgent ones or, if `isUrgent` is false, among the others. It may not be
+ * due yet.
+ */
 export async function getFirstDue(ctx: QueryCtx, isUrgent: boolean) {
   const first = await ctx.db
     .query("eventSyncs")

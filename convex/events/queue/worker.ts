@@ -1,6 +1,6 @@
 /**
- * The queue's worker: syncs the organizations that are due, strictly one after another. Its state is the one document of
- * `eventSyncQueue`, which only this file writes; syncs.ts has the rest of the machine.
+ * The queue's worker: syncs the organizations that are due, strictly one after another. Its state is the one document
+ * of `eventSyncQueue`, which only this file writes; syncs.ts has the rest of the machine.
  */
 import { milliseconds } from "date-fns";
 import { v } from "convex/values";
@@ -49,9 +49,9 @@ export const takeNext = internalMutation({
 /**
  * Begins a sync. Calling it again with the same `syncId` begins the same sync.
  *
- * @param takenAt for the queue's own syncs: when it took the organization. If the queue has moved on since, the sync is refused.
- * @returns when the sync began (ms since 1970) and the calendar that its last successful sync found, or why it didn't
- * begin. The failure isn't thrown, because that would undo that an organization without a key leaves the queue.
+ * @param takenAt for the queue's own syncs: when it took the organization. Refused if the queue has moved on since.
+ * @returns when the sync began (ms since 1970) and the last known calendar, or why it didn't begin. A failure isn't
+ * thrown, because that would roll back the removal of an organization without a key from the queue.
  */
 export const beginSync = internalMutation({
   args: { ...runningSync.fields, takenAt: v.optional(v.number()) },
@@ -89,7 +89,7 @@ async function mayBegin(ctx: MutationCtx, { orgId, takenAt }: Current, syncId: s
  * Ends a sync, as its action reports it. A report that comes late or twice changes nothing.
  *
  * @param failure `null` for a success.
- * @returns `failure`, or that a later sync has begun.
+ * @returns `failure`, or an `overtaken` one if the sync failed and a later one is running.
  */
 export const endSync = internalMutation({
   args: { ...runningSync.fields, failure: v.union(syncFailure, v.null()) },
@@ -122,8 +122,8 @@ export async function release(ctx: MutationCtx, orgId: OrgId): Promise<void> {
 }
 
 /**
- * Does what is due now, and schedules the worker's next call for the rest. Everything that changes the queue ends up here, so
- * a stuck queue recovers by itself.
+ * Does what is due now, and schedules the worker's next call for the rest. Everything that changes the queue ends up
+ * here, so a stuck queue recovers by itself.
  */
 export async function advanceQueue(
   ctx: MutationCtx,
@@ -146,8 +146,8 @@ export async function advanceQueue(
 }
 
 /**
- * Starts the sync of the first organization that is due. Urgent ones and others take turns. An organization without a key,
- * or a duplicate document, leaves the queue instead.
+ * Starts the sync of the first organization that is due. Urgent ones and others take turns. An organization without a
+ * key, or a duplicate document, leaves the queue instead.
  */
 async function takeFirst(ctx: MutationCtx, queue: Queue): Promise<void> {
   const now = Date.now();
@@ -177,7 +177,7 @@ async function getLostAt(ctx: QueryCtx, { orgId, takenAt }: Current): Promise<nu
   return Math.max(takenAt, sync?.startedAt ?? 0) + LEASE_MS;
 }
 
-/** If the lost sync had stamped its organization, it has succeeded: it's retried, but that's no error. */
+/** Gives up on a sync that hasn't reported back, and retries it. If it had stamped its organization, that's no error. */
 async function endLostSync(ctx: MutationCtx, { orgId, takenAt }: Current): Promise<void> {
   const [org, sync] = [await getOrg(ctx, orgId), await getSync(ctx, orgId)];
   if (sync === null) return;

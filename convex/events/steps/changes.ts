@@ -32,7 +32,7 @@ export type Changes = {
   candidates: Candidate[];
 };
 
-/** Reads the stored events that were not over before the window, page by page. */
+/** Compares the list with the stored events that end after the window begins, which it reads page by page. */
 export async function compareWithStored(
   ctx: ActionCtx,
   orgId: OrgId,

@@ -3,7 +3,7 @@ import { ConvexError } from "convex/values";
 import { SyncError } from "../failure";
 import { sleep } from "../runtime";
 
-/** Conflicts, overload and an exhausted write limit are over within seconds. */
+/** Conflicts, overload and an exhausted write limit clear up within seconds. */
 const RETRY_WAITS_MS = [1_000, 3_000];
 
 /**
@@ -22,8 +22,8 @@ export async function repeated<Result>(call: () => Promise<Result>): Promise<Res
   return await call();
 }
 
-// A free deployment may write 4 MiB a second, for the whole app. Batches of these sizes, this far apart, use half of that if
-// every document has the largest possible size, and usually a fraction.
+// A free deployment may write 4 MiB a second, for the whole app. Batches of these sizes, this far apart, use half of
+// that if every document has the largest possible size, and usually a fraction.
 export const EVENTS_PER_WRITE = 50;
 export const DESCRIPTIONS_PER_WRITE = 10;
 export const WRITE_PAUSE_MS = 250;

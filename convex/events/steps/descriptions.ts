@@ -17,8 +17,8 @@ export type Candidate = Pick<
 >;
 
 /**
- * The events whose descriptions one sync fetches: `listed` ones that aren't over. Those that were never requested come first, in
- * order of start, and then the others.
+ * The events whose descriptions one sync fetches: `listed` ones that aren't over. Those that were never requested come
+ * first, in order of start, and then the others.
  */
 export function selectCandidates(candidates: Candidate[], now: number): Candidate[] {
   return candidates
@@ -34,7 +34,7 @@ type DescriptionSync = RunningSync & {
 };
 
 /**
- * The last step of a sync. Never throws.
+ * The last step of a sync: fetches descriptions and writes them. If lu.ma or a write fails, the note says so.
  *
  * @param fetched descriptions that were fetched already, to be written as well.
  * @returns how many were new, changed or cleared, and a note for the log.

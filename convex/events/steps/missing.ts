@@ -1,6 +1,6 @@
 /**
- * Checks stored events that are missing from lu.ma's list. The list may be wrong for a minute, so each one is fetched by
- * itself.
+ * Checks stored events that are missing from lu.ma's list. The list may be wrong for a minute, so each one is fetched
+ * by itself.
  */
 import type { Id } from "../../_generated/dataModel";
 import { SyncError } from "../failure";
@@ -9,8 +9,8 @@ import { MAX_ASKED_FOR, type SingleEvents } from "./singleEvents";
 import type { Window } from "./window";
 
 /**
- * The events that one sync checks: `listed` ones in the window, and those outside it that aren't over, because the list doesn't
- * include them. Upcoming events come first, in order of start.
+ * The events that one sync checks: `listed` ones in the window and, outside it, where the list says nothing, all that
+ * aren't over. Upcoming events come first, in order of start.
  */
 export function selectMissing(
   missing: ComparedEvent[],
@@ -54,7 +54,7 @@ export async function checkMissing(
     const answer = await singleEvents.ask(lumaEventId, "check");
     if (answer === "gone") checked.gone.push(_id);
     else if (answer === "failed") failed += 1;
-    // If failures ended the checks, the rest counts as failed. If time or the allowance did, the rest waits for the next sync.
+    // If failures ended the checks, the rest counts as failed. If time or the allowance did, it waits for the next sync.
     else if (answer === "not asked") failed += singleEvents.end === "failures" ? 1 : 0;
     else if (answer !== "nothing") {
       const { event, description, managedBy } = answer;

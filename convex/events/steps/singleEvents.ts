@@ -6,7 +6,7 @@ import type { LumaAddress } from "../luma/addresses";
 import { ONCE, pause, PATIENT } from "../luma/request";
 import { fetchEvent, type EventAnswer } from "../lumaClient";
 
-/** How many events a sync fetches. A key is limited to 200 requests a minute, by everybody who uses it. */
+/** The most events that a sync fetches one by one. All users of a key share its 200 requests a minute. */
 export const MAX_ASKED_FOR = settings.singleRequests ?? 100;
 /** From the start of one request to the start of the next: 200 a minute. */
 const PAUSE_MS = 300;
@@ -30,8 +30,8 @@ export class SingleEvents {
   }
 
   /**
-   * Fetches an event: with retries to check whether it's gone, and without for a description, which can wait until the next
-   * sync. Never throws a SyncError.
+   * Fetches an event: with retries to check whether it's gone, and without for a description, which can wait until the
+   * next sync. Never throws a SyncError.
    */
   async ask(
     lumaEventId: string,
@@ -63,9 +63,9 @@ export class SingleEvents {
   }
 
   describe(): string {
-    const what = `Single events fetched: ${this.askedFor}`;
+    const what = `Single events requested: ${this.askedFor}`;
     if (this.lastFailure === undefined) return `${what}.`;
-    const result = this.end === "failures" ? "gave up" : "continued";
-    return `${what}; ${result} after a failure: ${this.lastFailure.message}.`;
+    const result = this.end === "failures" ? "gave up after a failure" : "last failure";
+    return `${what}; ${result}: ${this.lastFailure.message}.`;
   }
 }

@@ -9,7 +9,7 @@ import { toDashboardEvent } from "./shapes";
 import { listUpcoming } from "./upcoming";
 
 const DASHBOARD_AHEAD_MS = milliseconds({ days: 30 });
-// How many events that start next to read for each list, shown or not. Discovery skips the member's own.
+// The most events that start next to read for each list, shown or skipped. Discovery skips the member's own.
 const MAX_OWN_NEXT = 300;
 const MAX_OTHERS_NEXT = 200;
 /** An app's organizations may be large, and a query that reads more than 16 MiB would fail for everybody. */
@@ -37,7 +37,10 @@ export async function readDashboard(ctx: QueryCtx, now: number) {
   return { userOrgEvents: [...own.values()], otherOrgEvents: [...others.values()] };
 }
 
-/** Reads each organization once. `null` if it is deleted, hidden from this visitor, or beyond 4 MiB. */
+/**
+ * Reads each organization once. `null` if it is deleted, hidden from this visitor, or not read because the 4 MiB are
+ * used up.
+ */
 function toLookup(ctx: QueryCtx): (orgId: OrgId) => Promise<ShownOrg | null> {
   const known = new Map<OrgId, ShownOrg | null>();
   let bytes = 0;

@@ -8,7 +8,7 @@ import { toOrgPageEvent, type OrgPageEvent } from "./shapes";
 import { listUpcoming, merge } from "./upcoming";
 
 const MAX_PAST = settings.maxPast ?? 20;
-/** How many events that start next to read, shown or not. */
+/** The most events that start next to read, including those that are skipped. */
 const MAX_NEXT = 300;
 
 export async function readOrgPage(ctx: QueryCtx, orgId: OrgId, now: number) {

@@ -1,7 +1,7 @@
 /**
- * Picks the events for a list of upcoming ones. Of its 50 places, 10 are for events longer than a day, 15 for others that are
- * on now, and the rest for those that start next, so that no kind crowds out another. Places that are left go to more events
- * that are on now, and then to more long ones.
+ * Picks the events for a list of upcoming ones. Of its 50 places, 10 are for events longer than a day, 15 for others
+ * that are on now, and the rest for those that start next, so that no kind crowds out another. Places that are left go
+ * to more events that are on now, and then to more long ones.
  */
 import { milliseconds } from "date-fns";
 import type { Doc } from "../../_generated/dataModel";
@@ -14,7 +14,7 @@ type Event = Doc<"events">;
 const MAX_UPCOMING = settings.maxUpcoming ?? 50;
 const LONG_PLACES = Math.floor(MAX_UPCOMING * 0.2);
 const ON_NOW_PLACES = Math.floor(MAX_UPCOMING * 0.3);
-/** How many long events to read for a list, and how many that are on now, shown or not. */
+/** The most long events to read for a list, and the most that are on now, including those that are skipped. */
 const MAX_LOOKED_AT = 100;
 
 /** `isLong` is set for events that last longer than this. */
@@ -27,7 +27,7 @@ export type Upcoming = {
   now: number;
   /** Events that start later (ms since 1970) are left out. */
   until: number;
-  /** How many events that start next to read, shown or not. */
+  /** The most events that start next to read, including those that are skipped. */
   maxNext: number;
 };
 
