@@ -25,7 +25,8 @@ const CALENDAR = "/v1/calendars/get";
 async function ask(luma: LumaServer, path: string, key?: string) {
   const headers: Record<string, string> = key === undefined ? {} : { "x-luma-api-key": key };
   const response = await settle(fetch(`${luma.origin}${path}`, { headers }), luma.activity);
-  const body = (await settle(response.json(), luma.activity)) as Record<string, unknown>;
+  const text = await settle(response.text(), luma.activity);
+  const body = JSON.parse(text) as Record<string, unknown>;
   return { status: response.status, headers: response.headers, body };
 }
 

@@ -34,14 +34,41 @@ export class LumaServer extends LumaCalendars {
   /** How long an answer takes, in ms of simulated time if time is simulated. */
   answerMs: number | ((request: ReceivedRequest) => number) = 0;
   private readonly failures: Failure[] = [];
-  private realFetch: typeof fetch | undefined;
+  private readonly realFetch = globalThis.fetch;
   private waitingFor = 0;
   private ticks = 0;
+  /**
+   * Requests over HTTP that have neither failed nor had their answers read as text, and those of them whose answers the
+   * server holds back.
+   */
+  private readonly counts = { inFlight: 0, heldBack: 0 };
   private constructor(private readonly server: Server) {
     super();
     server.on("request", (request, response) => {
+      this.counts.heldBack += 1;
+      let isHeldBack = true;
+      const letGo = () => {
+        if (isHeldBack) this.counts.heldBack -= 1;
+        isHeldBack = false;
+      };
+      response.on("finish", letGo).on("close", letGo);
       this.receive(response, request);
     });
+    globalThis.fetch = (...request) => this.fetchOverHttp(...request);
+  }
+
+  private async fetchOverHttp(...request: Parameters<typeof fetch>): Promise<Response> {
+    const settle = () => void (this.counts.inFlight -= 1);
+    this.counts.inFlight += 1;
+    try {
+      const response = await this.realFetch.call(globalThis, ...request);
+      const readText = response.text.bind(response);
+      response.text = () => readText().finally(settle);
+      return response;
+    } catch (error) {
+      settle();
+      throw error;
+    }
   }
 
   static async start(): Promise<LumaServer> {
@@ -51,7 +78,7 @@ export class LumaServer extends LumaCalendars {
   }
 
   async stop(): Promise<void> {
-    if (this.realFetch !== undefined) globalThis.fetch = this.realFetch;
+    globalThis.fetch = this.realFetch;
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
   }
@@ -59,7 +86,6 @@ export class LumaServer extends LumaCalendars {
   /** Answers every `fetch` until `stop`. Over HTTP, large bodies and many requests would take real time. */
   stubFetch({ answerMs = this.answerMs }: Partial<Pick<LumaServer, "answerMs">> = {}): this {
     this.answerMs = answerMs;
-    this.realFetch ??= globalThis.fetch;
     // As with HTTP, lu.ma's code mustn't run inside the Convex function that called fetch.
     const outside = AsyncLocalStorage.snapshot();
     globalThis.fetch = ((url: string, init: RequestInit = {}) =>
@@ -129,9 +155,13 @@ export class LumaServer extends LumaCalendars {
     await happening.finally(() => (this.waitingFor -= 1));
   }
 
-  /** For `settle`: changes with each request, and constantly while the server waits for something. */
+  /**
+   * For `settle`: changes with each request, and constantly while the server waits for something, or while a request or
+   * an answer is on its way, which may take a while on a busy machine.
+   */
   readonly activity = (): number => {
-    if (this.waitingFor > 0) this.ticks += 1;
+    const { inFlight, heldBack } = this.counts;
+    if (this.waitingFor > 0 || inFlight > heldBack) this.ticks += 1;
     return this.requests.length + this.ticks;
   };
 }
