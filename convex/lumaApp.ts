@@ -33,7 +33,8 @@ export type ShownOrg = Infer<typeof shownOrg>;
  * that is. By default, everybody may see every organization. A dashboard calls this once per organization. Events that
  * you hide still count toward the number that it reads, so its discovery list may be shorter.
  *
- * For a logo in Convex's file storage: `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
+ * For a logo in Convex's file storage, rename `_ctx` to `ctx`, and set
+ * `logoUrl: org.logoId && ((await ctx.storage.getUrl(org.logoId)) ?? undefined)`.
  */
 export async function toShownOrg(_ctx: QueryCtx, org: Org): Promise<ShownOrg | null> {
   // A dashboard's events include their organization, so a logo in a `data:` URL would be sent up to a hundred times.

@@ -88,7 +88,9 @@ async function show(luma: LumaServer, say: Say, midnight: number): Promise<void>
   const letTimePass = (minutes: number) => passTime(minutes * 60_000, luma.activity);
   const waitUntil = (hour: number) =>
     letTimePass((midnight + hour * HOUR_MS - Date.now()) / 60_000);
-  say("Four organizations, a mock of lu.ma on this machine, and two days in two seconds (UTC).");
+  say(
+    "Two days of four organizations in two seconds. LUMA_LIST_EVENTS_URL points to a mock of lu.ma.",
+  );
 
   say(
     "\n06:00: The organizations are connected and synced right away. lu.ma rate limits Chess Club,",

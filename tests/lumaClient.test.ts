@@ -205,6 +205,9 @@ test("If an id is listed twice, the last entry counts", async ({ luma }) => {
   luma.setCalendar(API_KEY, [aWireEvent({ name: "Earlier" }), aWireEvent({ name: "Later" })]);
   const { listed } = await fetchAll(luma);
   expect([...listed.values()].map((event) => event.title)).toEqual(["Later"]);
+  const entries = [aWireEvent(), aWireEvent({ start_at: "unreadable" })];
+  luma.answerNext(status(200, { entries, has_more: false }));
+  expect((await fetchAll(luma)).listed.size).toBe(0);
 });
 
 test("An unreadable entry is reported with its faults and whether it is public", async ({

@@ -1,12 +1,23 @@
 /** Syncs in an app that has fields of its own, of any type, on every table. */
+import { v } from "convex/values";
 import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
+import { lumaEvents } from "../convex/events/tables";
+import schema from "../convex/schema";
 import { aWireEvent, insertOrg, storedEvents } from "./support/builders";
 import { passTime } from "./support/clock";
 import { startEngine } from "./support/engine";
 import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
 import { failure } from "./support/lumaServer";
 import { ownFieldsSchema } from "./support/ownFields";
+
+test("lumaEvents adds fields of the app's own to the table of events", () => {
+  const table = lumaEvents(v.id("organizations"), { likes: v.optional(v.number()) });
+  const { likes, ...fields } = table.validator.fields;
+  expect(likes).toEqual(v.optional(v.number()));
+  expect(fields).toEqual(schema.tables.events.validator.fields);
+  expect(table[" indexes"]()).toEqual(schema.tables.events[" indexes"]());
+});
 
 test("Syncs leave the app's own fields untouched, and visitors never see them", async ({
   luma,

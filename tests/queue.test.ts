@@ -4,7 +4,7 @@
  */
 import { afterEach, expect, vi } from "vitest";
 import { internal } from "../convex/_generated/api";
-import type { Doc } from "../convex/_generated/dataModel";
+import type { Doc, Id } from "../convex/_generated/dataModel";
 import type { OrgId } from "../convex/events/organizations";
 import { readSyncStatus, requestSync } from "../convex/events/settings";
 import { getOrg, insertOrg, storedEvents, wireEvents } from "./support/builders";
@@ -384,6 +384,28 @@ test("A sync that Convex starts after the queue has given it up does nothing", a
   expect(await syncedAt()).toEqual([30, 12]);
 });
 
+test("A sync of the queue is refused once the queue has moved on", async () => {
+  await connect(2);
+  engine.stall(syncOrgEvents);
+  await request();
+  const { takenAt } = (await getQueue())!.current!;
+  const begin = (index: number, at = takenAt) =>
+    t.mutation(beginSync, { orgId: idOf(index), syncId: "late", takenAt: at });
+  const refused = (name: string) => ({
+    failure: {
+      kind: "overtaken",
+      message: expect.stringContaining(`"${name}" was overtaken`) as string,
+    },
+  });
+  expect(await begin(1)).toEqual(refused("Org 1"));
+  expect(await begin(0, takenAt - 1)).toEqual(refused("Org 0"));
+  await t.mutation(beginSync, { orgId: idOf(0), syncId: "by hand, in the same millisecond" });
+  expect(await begin(0)).toEqual(refused("Org 0"));
+  await setKey();
+  await deleteOrg();
+  expect(await begin(0)).toEqual(refused(idOf(0)));
+});
+
 // Syncs that are killed, and calls that are refused, unanswered or repeated.
 
 test.for<[what: string, stop: () => unknown]>([
@@ -403,6 +425,31 @@ test.for<[what: string, stop: () => unknown]>([
   expect(await syncedAt()).toEqual([30, 12]);
   expect(await errorOf()).toBe("none");
 });
+
+test("A lost sync is an error even if the one before it succeeded", async () => {
+  await connect(1);
+  await run();
+  await passUntil(60);
+  engine.kill(syncOrgEvents);
+  await run();
+  expect(await stateAt(73)).toEqual({ synced: 0, next: 90 });
+  expect(await errorOf()).toContain("has not reported back");
+});
+
+test.for<[what: string, vanish: () => Promise<unknown>]>([
+  ["the organization is deleted", () => deleteOrg()],
+  ["its state is deleted by hand", async () => deleteDocument((await getSync())!._id)],
+])("A lost sync doesn't hold up the queue for longer if %s", async ([, vanish]) => {
+  await connect(2);
+  engine.kill(syncOrgEvents, { afterCalls: 1 });
+  await request();
+  await passTime(100);
+  await vanish();
+  await request(1);
+  expect((await syncedAt()).at(-1)).toBe(12);
+});
+
+const deleteDocument = (id: Id<"eventSyncs">) => t.run((ctx) => ctx.db.delete("eventSyncs", id));
 
 test("A sync of the queue that is killed after its stamp is retried, but is no error", async () => {
   // The sixth call stamps, after beginSync, getById, getApiKey, getStoredEvents and upsertEvents.
@@ -475,6 +522,9 @@ test("A report of a sync's end that comes late or twice changes nothing", async 
   expect(await t.mutation(endSync, { ...report, failure: failed })).toEqual(failed);
   expect(await t.mutation(endSync, { ...report, failure: null })).toBeNull();
   expect([await getSync(), await getQueue(), await getOrg(t, idOf(0))]).toEqual(before);
+  await t.mutation(beginSync, { orgId: idOf(0), syncId: "later" });
+  expect(await t.mutation(endSync, { ...report, failure: null })).toBeNull();
+  expect((await getSync())?.running).toBe("later");
 });
 
 // The alarm: the worker's next scheduled call.
@@ -540,12 +590,28 @@ test("Running takeNext by hand neither duplicates nor delays the alarm", async (
   expect((await stateAt())?.synced).toBe(30);
 });
 
-test("An alarm that runs slightly early isn't followed by a second one", async () => {
+test("An alarm that runs slightly early is set again, and nothing is synced twice", async () => {
   await waitForRetryAlarm();
+  const before = await getQueue();
   setTime(beganAt + 30 * MINUTE_MS - 900);
   await t.mutation(takeNext, {});
+  const after = await getQueue();
+  expect(after?.next?.at).toBe(before?.next?.at);
+  expect(after?.next?.id).not.toBe(before?.next?.id);
   expect((await stateAt())?.synced).toBe(30);
   expect(begun()).toEqual([0, 30]);
+});
+
+test("The alarm is set for whatever is due first, urgent or not", async () => {
+  await connect(2);
+  luma.answerNext(PROXY);
+  await request(0);
+  await request(1);
+  await passUntil(13);
+  expect(await alarmAt()).toBe(30);
+  await patchSync({ dueAt: beganAt + 20 * MINUTE_MS, isUrgent: true }, 1);
+  await t.mutation(takeNext, {});
+  expect(await alarmAt()).toBe(20);
 });
 
 test("A queue with nothing left to do has no alarm", async () => {
@@ -605,15 +671,19 @@ test.for<[what: string, leave: () => Promise<unknown>]>([
 const patchOrg = (fields: Partial<Doc<"organizations">>) =>
   t.run((ctx) => ctx.db.patch("organizations", idOf(0), fields));
 
-test("The queue skips an organization that is due but no longer has a key", async () => {
+test.for<[what: string, leave: () => Promise<unknown>]>([
+  ["no longer has a key", () => patchOrg({ lumaApiKey: undefined })],
+  ["was deleted", () => deleteOrg()],
+])("The queue skips an organization that is due but %s", async ([, leave]) => {
   await connect(2);
   const resume = engine.stall(syncOrgEvents);
   await request(1);
   await request(0);
-  await patchOrg({ lumaApiKey: undefined });
+  await leave();
   resume();
   await passTime();
   expect(asked()).toEqual([1]);
+  expect(engine.runs).toHaveLength(1);
   expect(await getSync()).not.toHaveProperty("dueAt");
 });
 

@@ -336,6 +336,16 @@ test("Only an organization's own admins can use its settings page", async () => 
   expect(await admin().query(getStatus, { orgId })).toBeNull();
 });
 
+test("A new key and a requested sync are urgent", async () => {
+  const isUrgent = async () => (await t.run((ctx) => ctx.db.query("eventSyncs").first()))?.isUrgent;
+  await configure({ lumaApiKey: "key-1" });
+  expect(await isUrgent()).toBe(true);
+  await beginSync(t, orgId);
+  expect(await isUrgent()).toBeUndefined();
+  await t.run((ctx) => requestSync(ctx, orgId));
+  expect(await isUrgent()).toBe(true);
+});
+
 test("Requesting a sync of an organization without a key fails and says what to do", async () => {
   const requesting = t.run((ctx) => requestSync(ctx, orgId));
   expect(await reasonOf(requesting)).toBe(

@@ -95,8 +95,10 @@ async function expectRefused(response: Response): Promise<void> {
   expect((await status()).nextSyncAt).toBeNull();
 }
 
-test("A valid call syncs the organization 20 s later", async () => {
+test("A valid call syncs the organization 20 s later, without urgency", async () => {
   expect((await call()).status).toBe(200);
+  const sync = await t.run((ctx) => ctx.db.query("eventSyncs").first());
+  expect(sync?.isUrgent).toBeUndefined();
   expect((await status()).nextSyncAt).toBe(new Date(Date.now() + 20 * SECOND_MS).toISOString());
   await passTime(19 * SECOND_MS, luma.activity);
   expect(syncs()).toBe(0);

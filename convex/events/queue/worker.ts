@@ -8,7 +8,7 @@ import type { WithOptionalSystemFields } from "convex/server";
 import { internal } from "../../_generated/api";
 import type { Doc } from "../../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server";
-import { describeFailure, overtaken, SyncError, syncFailure, type SyncFailure } from "../failure";
+import { describeFailure, overtaken, SyncError, syncFailure } from "../failure";
 import { hasLumaKey } from "../luma/key";
 import { moveKey } from "../luma/secrets";
 import { getOrg, nameOf, noKey, noSuchOrg, patchOrg, type OrgId } from "../organizations";
@@ -100,16 +100,16 @@ export const endSync = internalMutation({
       const isOvertaken = failure !== null && sync?.running !== undefined;
       return isOvertaken ? overtaken(nameOf((await getOrg(ctx, orgId)) ?? orgId)) : failure;
     }
-    if (failure !== null) await writeError(ctx, orgId, failure);
+    if (failure !== null) await writeError(ctx, orgId, failure.message);
     await finishSync(ctx, sync, failure?.kind === "transient");
     await release(ctx, orgId);
     return failure;
   },
 });
 
-async function writeError(ctx: MutationCtx, orgId: OrgId, { message, kind }: SyncFailure) {
+async function writeError(ctx: MutationCtx, orgId: OrgId, message: string): Promise<void> {
   const org = await getOrg(ctx, orgId);
-  if (org === null || !hasLumaKey(org) || kind === "ended" || kind === "overtaken") return;
+  if (org === null || !hasLumaKey(org)) return;
   // Writing the same error every day would re-run every query that reads the organization.
   if (org.eventsSyncError !== message) await patchOrg(ctx, orgId, { eventsSyncError: message });
 }
@@ -185,9 +185,9 @@ async function endLostSync(ctx: MutationCtx, { orgId, takenAt }: Current): Promi
   const hasStamped = startedAt >= takenAt && org?.eventsLastSynced === startedAt;
   if (org !== null && !hasStamped) {
     const error = new SyncError("its sync has not reported back for 12 minutes");
-    const failure = describeFailure(error, nameOf(org));
-    console.error(failure.message);
-    await writeError(ctx, orgId, failure);
+    const { message } = describeFailure(error, nameOf(org));
+    console.error(message);
+    await writeError(ctx, orgId, message);
   }
   await finishSync(ctx, sync, true);
 }
