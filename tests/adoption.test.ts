@@ -133,19 +133,21 @@ function addToOwnFiles(orgTable: string, folder = "events"): void {
   edit("convex/http.ts", ["export default", `${lineFor("http.route", folder)}\nexport default`]);
 }
 
-/** The app's own files and lumaApp.ts, by path. */
-const ownFiles = () =>
-  new Map(
-    ["schema", "crons", "http", "cleanUp", "lumaApp"]
-      .map((name) => `convex/${name}.ts`)
-      .filter((path) => fs.existsSync(join(app, path)))
-      .map((path) => [path, read(join(app, path))] as const),
-  );
+type Folders = [string, string];
+
+/** The app's own files and lumaApp.ts, by path: everything outside the module's folders. */
+function ownFiles(folders: Folders = ["events", "orgs"]): Map<string, string> {
+  const others = ["_generated", ...folders].map((folder) => `convex/${folder}/`);
+  const isOwn = (path: string) =>
+    path.endsWith(".ts") && !others.some((folder) => path.startsWith(folder));
+  const own = listFiles(app, "convex").filter(isOwn);
+  return new Map(own.map((path) => [path, read(join(app, path))]));
+}
 
 /** How many lines were added or changed, except for imports and the body of getOwnMemberships. */
-function countChangedLines(before: Map<string, string>): number {
+function countChangedLines(before: Map<string, string>, folders?: Folders): number {
   let count = 0;
-  for (const [path, text] of ownFiles()) {
+  for (const [path, text] of ownFiles(folders)) {
     const toLines = (source: string) =>
       source
         .replace(/(function getOwnMemberships[^]*?\{\n)[^]*?\n\}/, "$1}")
@@ -164,17 +166,19 @@ function countChangedLines(before: Map<string, string>): number {
 }
 
 /** Updates the module to another version as the README says, which mustn't change the app's own files. */
-function update(heading: string, folders: [string, string]): void {
-  const before = ownFiles();
+function update(heading: string, folders: Folders): void {
+  const before = ownFiles(folders);
   for (const folder of folders) fs.rmSync(join(app, "convex", folder), { recursive: true });
   const newer = fs.mkdtempSync(join(tmpdir(), "newer-"));
   fs.cpSync(join(PROJECT, "convex"), join(newer, "convex"), { recursive: true });
-  const changed = join(newer, "convex/events/text.ts");
-  fs.writeFileSync(changed, `${fs.readFileSync(changed, "utf8")}export const isNewer = true;\n`);
+  for (const file of ["events/text.ts", "orgs/queries.ts"]) {
+    fs.appendFileSync(join(newer, "convex", file), "export const isNewer = true;\n");
+  }
   runCommands(heading, newer);
   fs.rmSync(newer, { recursive: true });
   expect(read(join(app, "convex", folders[0], "text.ts"))).toContain("isNewer");
-  expect(ownFiles()).toEqual(before);
+  expect(read(join(app, "convex", folders[1], "queries.ts"))).toContain("isNewer");
+  expect(ownFiles(folders)).toEqual(before);
 }
 
 /** The tsconfig that the `convex` package generates for a new project. */
@@ -275,6 +279,7 @@ async function callWebhook(t: App, orgId: string): Promise<number> {
 test("A new app that follows the README runs the module and the examples", async ({ luma }) => {
   runCommands("## Add it to your app");
   for (const name of ["schema", "organizations"]) copy(`convex/${name}.ts`);
+  const copied = ownFiles();
   const [settings = "", ...noMore] = examples("## Connect a calendar", "tsx");
   expect(noMore).toEqual([]);
   write("src/CalendarSettings.tsx", settings);
@@ -319,6 +324,8 @@ test("A new app that follows the README runs the module and the examples", async
   for (const table of ["events", "eventDescriptions", "eventSyncs", "lumaSecrets"]) {
     expect(await t.run((ctx) => ctx.db.query(table).collect()), table).toEqual([]);
   }
+  for (const name of ["deletion", "joining"]) fs.rmSync(join(app, `convex/${name}.ts`));
+  expect(ownFiles()).toEqual(copied);
   update("## Add it to your app", ["events", "orgs"]);
   expect(typecheck()).toBe("");
 });
@@ -384,11 +391,12 @@ test("An app with its own events and orgs adds the module by another name", asyn
     `    userId: v.string(), orgId: v.id("organizations"), role: v.union(v.literal("admin"), v.literal("member")),`,
     `  }).index("by_user", ["userId"]),`,
   );
-  const before = ownFiles();
+  const folders: Folders = ["luma", "lumaOrgs"];
+  const before = ownFiles(folders);
   runCommands("### Another name");
   before.set("convex/lumaApp.ts", read(join(app, "convex/lumaApp.ts")));
   addToOwnFiles("organizations", "luma");
-  expect(countChangedLines(before)).toBeLessThanOrEqual(12);
+  expect(countChangedLines(before, folders)).toBeLessThanOrEqual(12);
   // The app also adds a field to the module's events.
   const events = `lumaEvents(v.id("organizations"), { likes: v.optional(v.number()) })`;
   const likes = `  lumaEvents: ${events}.index("by_likes", ["likes"]),`;
@@ -411,7 +419,7 @@ test("An app with its own events and orgs adds the module by another name", asyn
   await t.mutation(mutation("lumaOrgs/mutations:setLumaConfig"), config);
   expect(await syncAndRead(t, luma, orgId, "luma")).toMatchObject(SEEN);
   expect(await callWebhook(t, orgId)).toBe(200);
-  update("### Another name", ["luma", "lumaOrgs"]);
+  update("### Another name", folders);
   expect(typecheck()).toBe("");
 });
 

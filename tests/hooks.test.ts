@@ -140,6 +140,7 @@ test.for<["is" | "isn't", when: string, change: (luma: LumaServer) => unknown]>(
     },
   ],
   ["isn't", "the key now belongs to another calendar", moveKey],
+  ["is", "the calendar was renamed", (luma) => luma.describeCalendar(KEY, { name: "Renamed" })],
   ["is", "lu.ma doesn't say whose key it is", failLookup],
   ["isn't", "the sync uses the older address", useOlderAddress],
 ])("onEventsPublished %s called for a new event if %s", async ([is, , change], { luma }) => {

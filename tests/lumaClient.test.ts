@@ -300,25 +300,42 @@ test("A page may succeed at the fifth attempt, and each wait is logged", async (
   ]);
 });
 
-test.for<[Answer, RegExp]>([
-  [failure(500, "oops"), /^127.0.0.1:\d+ answered 500 for page 1 \(4 attempts\): "oops"$/],
-  [html(418), /^\S+ answered 418 for page 1 \(1 attempt\): "<h1>No<\/h1>"$/],
-  [html(200), /^\S+ answered 200 with a body that is not JSON for page 1 .*: "<h1>No<\/h1>"$/],
-  [failure(401, `The key\n${API_KEY}\u001b[2J is bad`), /: "The key \[API key\] \[2J is bad"$/],
-  [status(422, { problem: "x".repeat(5_000) }), /: "\{"problem":"x{187}…"$/],
-  [status(422, []), /: "\[\]"$/],
-  [status(404), /^\S+ answered 404 for page 1 \(1 attempt\)$/],
-  [unfinished(403, true), /^\S+ answered 403 for page 1 \(1 attempt\)$/],
-  [cutOff, /^\S+ lost the connection in the middle of an answer for page 1 \(4 attempts\)$/],
-  [endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
-  [reset, /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/],
-])(
-  "An error quotes lu.ma's answer on one line, without the key (%#)",
-  async ([answer, what], { luma }) => {
-    answerAll(luma, answer);
-    expect((await failureOf(fetchAll(luma))).what).toMatch(what);
-  },
-);
+test.for<[string, Answer, RegExp]>([
+  [
+    "an error",
+    failure(500, "oops"),
+    /^127.0.0.1:\d+ answered 500 for page 1 \(4 attempts\): "oops"$/,
+  ],
+  ["HTML", html(418), /^\S+ answered 418 for page 1 \(1 attempt\): "<h1>No<\/h1>"$/],
+  [
+    "HTML with status 200",
+    html(200),
+    /^\S+ answered 200 with a body that is not JSON for page 1 .*: "<h1>No<\/h1>"$/,
+  ],
+  [
+    "the key",
+    failure(401, `The key\n${API_KEY}\u001b[2J is bad`),
+    /: "The key \[API key\] \[2J is bad"$/,
+  ],
+  ["a long answer", status(422, { problem: "x".repeat(5_000) }), /: "\{"problem":"x{187}…"$/],
+  ["an empty list", status(422, []), /: "\[\]"$/],
+  ["an empty answer", status(404), /^\S+ answered 404 for page 1 \(1 attempt\)$/],
+  ["a lost body", unfinished(403, true), /^\S+ answered 403 for page 1 \(1 attempt\)$/],
+  [
+    "a cut answer",
+    cutOff,
+    /^\S+ lost the connection in the middle of an answer for page 1 \(4 attempts\)$/,
+  ],
+  ["an endless answer", endlessBody, /^\S+ gave no answer within 30 s for page 1 \(4 attempts\)$/],
+  [
+    "no connection",
+    reset,
+    /^no connection to 127.0.0.1:\d+ for page 1 \(4 attempts\): fetch failed/,
+  ],
+])("An error describes %s on one line, without the key", async ([, answer, what], { luma }) => {
+  answerAll(luma, answer);
+  expect((await failureOf(fetchAll(luma))).what).toMatch(what);
+});
 
 test.for<[string, unknown, string]>([
   ["no entries", { has_more: false }, "entries"],

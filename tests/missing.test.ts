@@ -309,7 +309,17 @@ test.for<[string, Answer, why: string]>([
     await startSynced([...over(3), aWireEvent({ id: "other" })]);
     setTime(NOW + HOUR_MS);
     luma.setCalendar(KEY, [aWireEvent({ id: "other", description: "edited" })]);
+    luma.describeCalendar(KEY, { name: "Renamed" });
     failFor("evt-0", answer);
+    // The description is fetched after the stamp, and before the sync ends.
+    let meanwhile: Promise<unknown> = Promise.resolve();
+    luma.answerNext(
+      (response, request) => {
+        meanwhile = getOrg();
+        void luma.waitFor(meanwhile).then(() => luma.answer(response, request));
+      },
+      { eventId: "other" },
+    );
     const { message, kind } = await failureOf(sync());
     expect(kind).toBe("transient");
     expect(message).toContain(`Organization "Acme" was synced, but 1 event ${NOT_CHECKED}`);
@@ -318,8 +328,10 @@ test.for<[string, Answer, why: string]>([
     // The events after it were checked.
     expect(await statuses()).toEqual(["listed", "removed", "removed", "listed"]);
     const stamped = { eventsLastSynced: NOW + HOUR_MS, eventsSyncError: message };
-    expect(await getOrg()).toMatchObject(stamped);
+    expect([await meanwhile, await getOrg()]).toMatchObject([stamped, stamped]);
     expect((await storedDescriptions(t)).get("other")).toBe("edited");
+    const syncState = await t.run((ctx) => ctx.db.query("eventSyncs").first());
+    expect(syncState?.calendar?.name).toBe("Renamed");
 
     luma.dropEvent("evt-0");
     luma.clearFailures();
@@ -390,10 +402,12 @@ test("A check and a description that fail in a row end all requests, too", async
 test("An unusable answer doesn't end the checks, and doesn't make up for a failure", async () => {
   await startSynced([...over(4), aWireEvent({ id: "other" })]);
   luma.setCalendar(KEY, [aWireEvent({ id: "other" })]);
-  for (const id of ["evt-0", "evt-2"]) failFor(id, status(404));
+  failFor("evt-0", status(404));
   failFor("evt-1", failure(422, "No."));
+  failFor("evt-2", failure(401, "No."));
   const { message } = await failureOf(sync());
-  expect(message).toContain(`but 3 events ${NOT_CHECKED}`);
+  // Quotes the last failure.
+  expect(message).toMatch(RegExp(`but 3 events ${NOT_CHECKED}\\S+ answered 401`));
   expect(askedFor()).toEqual(["evt-0", "evt-1", "evt-2"]);
 });
 

@@ -228,7 +228,7 @@ test.for<[what: string, begins: number[], answer?: Answer]>([
 ])("A sync that %s begins in minute %s, by hand or not", async ([, begins, answer]) => {
   await connect(1);
   if (answer) luma.failBetween(NOW, Infinity, answer);
-  for (const [day, begin] of [syncByHand, run].entries()) {
+  for (const [day, begin] of [syncByHand, run, syncByHand].entries()) {
     await passUntil(day * DAY_MINUTES);
     await begin();
     expect(await stateAt()).toMatchObject({ next: "not due" });
@@ -281,9 +281,12 @@ const ENDS: [end: string, answer?: Answer][] = [
   ["fails permanently", REJECTED],
 ];
 
+const runAndRequest = () => run().then(() => request());
+
 test.for([
   ...ENDS.map(([end, answer]) => ["A request", end, answer, request, 300] as const),
   ...ENDS.map(([end, answer]) => ["The daily run", end, answer, run, 11] as const),
+  ["The daily run, and a request,", "succeeds", undefined, runAndRequest, 11] as const,
 ])("%s during a sync that %s leads to another sync", async ([, , answer, makeDue, againAfter]) => {
   await connect(1);
   luma.answerMs = ({ kind }) => (kind === "list" ? 10_000 : 0);
@@ -308,6 +311,7 @@ test("A request isn't forgotten if the queue hasn't noticed yet that a sync was 
   // The alarm is due at minute 12, but Convex runs it late.
   await passUntil(11);
   setTime(beganAt + 13 * MINUTE_MS);
+  expect((await t.run((ctx) => readSyncStatus(ctx, idOf(0)))).syncingSince).not.toBeNull();
   await request();
   expect((await stateAt())?.synced).toBe(13);
 });
@@ -347,6 +351,7 @@ test("A sync by hand overtakes the queue's, and the queue goes on when it ends",
   await passTime(12 * SECOND_MS);
   expect(await statesAt(0)).toEqual([doneAt(0), doneAt(0)]);
   expect(engine.runs).toHaveLength(3);
+  expect(engine.runs[2]!.startedAt - engine.runs[1]!.endedAt).toBe(SECOND_MS);
 });
 
 test("A sync by hand that is killed is repeated 12 minutes after it began", async () => {
@@ -370,6 +375,27 @@ test("A sync of the queue that Convex starts late doesn't overtake a sync by han
   resume();
   expect(await settle(byHand)).toMatchObject({ fetched: 0 });
   expect(asked()).toEqual([0]);
+});
+
+test("A sync that Convex starts late loses none of its time", async () => {
+  await connect(1, { events: 1 });
+  luma.answerMs = ({ kind }) => (kind === "list" ? 29_000 : 0);
+  const resume = engine.stall(syncOrgEvents);
+  await run();
+  await passUntil(11.8);
+  resume();
+  expect(await stateAt(13)).toEqual(doneAt(12));
+});
+
+test("A sync by hand replaces one that was requested before it began", async () => {
+  await connect(1);
+  luma.answerMs = ({ kind }) => (kind === "list" ? 10_000 : 0);
+  await request();
+  await passTime(5 * SECOND_MS);
+  await request();
+  expect(await syncByHand()).toBe("succeeded");
+  await passTime();
+  expect(engine.runs).toHaveLength(2);
 });
 
 test("A sync that Convex starts after the queue has given it up does nothing", async () => {
@@ -413,6 +439,7 @@ test.for<[what: string, stop: () => unknown]>([
   ["is killed before it begins", () => engine.kill(syncOrgEvents)],
   ["is killed when it has begun", () => engine.kill(syncOrgEvents, { afterCalls: 1 })],
   ["is killed before it writes", () => engine.kill(syncOrgEvents, { afterCalls: 4 })],
+  ["is killed before its stamp", () => engine.kill(syncOrgEvents, { afterCalls: 5 })],
 ])("A sync of the queue that %s is given up after 12 minutes, and retried", async ([, stop]) => {
   await connect(2, { events: 1 });
   await run();
@@ -536,7 +563,8 @@ test.for<[what: string, act: () => unknown]>([
   ["A sync by hand", () => syncByHand(1)],
   ["Running takeNext", () => t.mutation(takeNext, {})],
 ])("%s restarts a queue whose alarm was cancelled or failed", async ([, act]) => {
-  for (const spoil of [() => cancelJobs(t, takeNext), () => engine.refuse(takeNext)]) {
+  const spoils: (() => unknown)[] = [() => cancelJobs(t, takeNext), () => engine.refuse(takeNext)];
+  for (const spoil of spoils) {
     await connect(2);
     luma.answerNext(PROXY);
     await request();

@@ -208,6 +208,7 @@ test("A body of 1 MiB is accepted, and one of 1.1 MB is refused", async () => {
     return body.replace('""', `"${"x".repeat(bytes - body.length)}"`);
   };
   await expectRefused(await call({ body: padded(1_100_000) }));
+  expect(console.warn).not.toHaveBeenCalled();
   expect(await syncsAfter({ body: padded(1024 * 1024) })).toBe(1);
 });
 
@@ -306,6 +307,7 @@ test("The status says when the last valid call came, to the minute", async () =>
   expect(await status()).toMatchObject({ liveUpdates: "no call yet" });
   await call({ body: JSON.stringify({ type: "guest.registered" }) });
   const first = (await status()).liveUpdates;
+  expect(JSON.stringify(await t.run((ctx) => readSyncStatus(ctx, orgId)))).not.toContain(SECRET);
   expect(first).toContain(now);
   // The time is written at most once a minute.
   await passTime(59 * SECOND_MS);
@@ -322,4 +324,10 @@ test("The status says when the last valid call came, to the minute", async () =>
   expect(await status()).toMatchObject({ liveUpdates: "no call yet" });
   await configure({ lumaWebhookSecret: null });
   expect(await status()).toMatchObject({ liveUpdates: "off" });
+});
+
+test("A call whose organization is disconnected before it is recorded is refused", async () => {
+  await configure({ lumaWebhookSecret: null });
+  const { acceptCall } = internal.events.webhook;
+  expect(await t.mutation(acceptCall, { orgId, concernsEvents: true })).toBe(false);
 });

@@ -32,7 +32,9 @@ export type LumaSettings = {
   maxPast?: number;
 };
 
-const NOT_ALLOWED = "Not allowed.";
+async function requireOrgAdmin(ctx: QueryCtx, orgId: OrgId): Promise<void> {
+  if (!(await isOrgAdmin(ctx, orgId))) throw new ConvexError("Not allowed.");
+}
 
 /**
  * Connects an organization's calendar; see `configureLuma`. For the organization's own admins.
@@ -43,7 +45,7 @@ export const connectCalendar = mutation({
   args: { orgId, ...lumaConfig.fields },
   returns: v.null(),
   handler: async (ctx, { orgId, ...config }) => {
-    if (!(await isOrgAdmin(ctx, orgId))) throw new ConvexError(NOT_ALLOWED);
+    await requireOrgAdmin(ctx, orgId);
     await configureLuma(ctx, orgId, config);
     return null;
   },
@@ -59,7 +61,7 @@ export const syncNow = mutation({
   args: { orgId },
   returns: v.null(),
   handler: async (ctx, { orgId }) => {
-    if (!(await isOrgAdmin(ctx, orgId))) throw new ConvexError(NOT_ALLOWED);
+    await requireOrgAdmin(ctx, orgId);
     await requestSync(ctx, orgId);
     return null;
   },

@@ -35,7 +35,9 @@ async function readOne(luma: LumaServer, { body }: { body: unknown }, id: string
   return await settle(fetchEvent(request, id), luma.activity);
 }
 
-test("A recorded guests-only event is mirrored with only its city", async ({ luma }) => {
+test("A guests-only event in the recorded format is mirrored with only its city", async ({
+  luma,
+}) => {
   expect(await mirror(luma, current)).toEqual([
     {
       lumaEventId: "evt-ZWviVlhfy5Wstc9",
