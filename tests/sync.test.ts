@@ -282,14 +282,17 @@ const { markEventsRemoved } = internal.events.mutations;
 const writes = { upsertEvents, markEventsRemoved, updateOrgSyncTimestamp, describeEvents };
 const STEPS = Object.entries({ beginSync: begin, getById, getApiKey, getStoredEvents, ...writes });
 
-test("A sync retries a refused Convex call after 1 and 3 s", async () => {
-  await refuse(upsertEvents, 2);
-  const startedAt = Date.now();
-  const counts = { inserted: 1, updated: 1, removed: 1, described: 1 };
-  expect(await sync()).toMatchObject(counts);
-  expect(Date.now() - startedAt).toBeGreaterThanOrEqual(4_000);
-  expect(Date.now() - startedAt).toBeLessThan(6_000);
-});
+test.for(Object.entries(writes))(
+  "A sync retries a refused %s after 1 and 3 s",
+  async ([, step]) => {
+    await refuse(step, 2);
+    const startedAt = Date.now();
+    const counts = { inserted: 1, updated: 1, removed: 1, described: 1 };
+    expect(await sync()).toMatchObject(counts);
+    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(4_000);
+    expect(Date.now() - startedAt).toBeLessThan(6_000);
+  },
+);
 
 test.for(STEPS.slice(0, -1))(
   "A sync fails transiently if Convex refuses %s three times",
