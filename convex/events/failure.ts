@@ -123,11 +123,11 @@ export const overtaken = (name: string): SyncFailure => ({
 export function toFailure(error: unknown, name: string, key?: LumaKey): SyncFailure {
   if (error instanceof ConvexError) return error.data as SyncFailure;
   if (error instanceof SyncError) return describeFailure(error, name, key);
-  const what = "a call to Convex failed";
+  const what = describeConvexError(error, key);
   // The sync may not even have begun. Then only the queue's own syncs are retried, so don't promise it.
   const message = `Organization "${name}" was not synced: ${what}.`;
   if (key === undefined) return { message, kind: "transient" };
-  return describeFailure(new SyncError(what + quoteConvex(error, key)), name, key);
+  return describeFailure(new SyncError(what), name, key);
 }
 
 export function describeFailure(
@@ -150,8 +150,10 @@ export function describeFailure(
   return { message: [what, ...new Set(advice)].filter(Boolean).join(" "), kind };
 }
 
-/** The first line of a Convex error, in parentheses. */
-export function quoteConvex(error: unknown, key: LumaKey): string {
+/** That a call failed, with the first line of Convex's error if the key is known. */
+export function describeConvexError(error: unknown, key?: LumaKey): string {
+  const what = "a call to Convex failed";
+  if (key === undefined) return what;
   const message = error instanceof Error ? error.message : String(error);
-  return ` (${quote(message.split("\n", 1).join(""), key.apiKey)})`;
+  return `${what} (${quote(message.split("\n", 1).join(""), key.apiKey)})`;
 }

@@ -190,8 +190,7 @@ export async function fetchCalendar({
   const { calendar: url } = address;
   if (url === null) return null;
   try {
-    const json = await requestJson({ ...request, url, label: "the calendar" });
-    const calendar = readCalendar(json);
+    const calendar = readCalendar(await requestJson({ ...request, url, label: "the calendar" }));
     if (calendar === null) return "nothing";
     const toLine = (text: string) => quote(text, request.key.apiKey);
     return { id: toLine(calendar.id), name: toLine(calendar.name) };

@@ -2,7 +2,7 @@
 import { v, type Infer } from "convex/values";
 import schema from "../schema";
 
-const storedEvent = schema.tables["events"].validator;
+export const storedEvent = schema.tables["events"].validator;
 
 /** What a sync takes from lu.ma, except the status: a stored event can also be `removed`, which lu.ma never says. */
 const mirrored = storedEvent.pick(

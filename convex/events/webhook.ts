@@ -32,8 +32,9 @@ export const lumaWebhook = httpAction(async (ctx, request) => {
   if (signature === undefined) return refused();
   const id = new URL(request.url).pathname.replace(/^\/luma\//, "");
   const found = await ctx.runQuery(internal.events.webhook.getSecret, { id });
+  if (found === null) return refused();
   const body = await request.arrayBuffer();
-  if (found === null || body.byteLength > MAX_BODY_BYTES) return refused();
+  if (body.byteLength > MAX_BODY_BYTES) return refused();
   if (!(await isSigned(body, signature, found.secret))) {
     console.warn(`lu.ma webhook: a call for organization ${found.orgId} had an invalid signature.`);
     return refused();

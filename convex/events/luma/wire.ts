@@ -94,10 +94,8 @@ export type ReadEntry = { audiences: Audience[] } & (
 
 /** Never throws. */
 export function readEntry(entry: unknown): ReadEntry {
-  const wrapper = isRecord(entry) ? entry : {};
-  const fields = isRecord(wrapper["event"]) ? wrapper["event"] : wrapper;
+  const { wrapper, fields, id } = unwrap(entry, "event");
   const audiences = [...new Set([fields, wrapper])];
-  const id = toId(fields["id"]) ?? toId(fields["api_id"]);
   if (id === undefined) return { audiences, id: null, reason: "no readable id" };
   const { data, error } = lumaEvent.safeParse(fields);
   return data === undefined
@@ -110,11 +108,17 @@ const MAX_ID_UNITS = 200;
 
 /** A calendar, bare or wrapped in `calendar`; `null` if the answer isn't one. Never throws. */
 export function readCalendar(json: unknown): { id: string; name: string } | null {
-  const wrapper = isRecord(json) ? json : {};
-  const fields = isRecord(wrapper["calendar"]) ? wrapper["calendar"] : wrapper;
-  const id = toId(fields["id"]) ?? toId(fields["api_id"]);
+  const { fields, id } = unwrap(json, "calendar");
   const name = toText(fields["name"]);
   return id !== undefined && name !== undefined ? { id, name } : null;
+}
+
+/** The fields of an event or a calendar, bare or wrapped under its name, and its id in either generation of the API. */
+function unwrap(json: unknown, name: "event" | "calendar") {
+  const wrapper = isRecord(json) ? json : {};
+  const inner = wrapper[name];
+  const fields = isRecord(inner) ? inner : wrapper;
+  return { wrapper, fields, id: toId(fields["id"]) ?? toId(fields["api_id"]) };
 }
 
 function toId(value: unknown): string | undefined {

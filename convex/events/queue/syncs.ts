@@ -38,10 +38,7 @@ const NOT_RUNNING = { running: undefined, dueAgainAt: undefined };
 
 /** Ignores duplicates, which an import can leave behind. */
 export async function getSync(ctx: QueryCtx, orgId: OrgId): Promise<Sync | null> {
-  return await ctx.db
-    .query("eventSyncs")
-    .withIndex("by_org", (q) => q.eq("orgId", orgId))
-    .first();
+  return await querySyncs(ctx, orgId).first();
 }
 
 /**
@@ -105,8 +102,11 @@ export async function stopSyncs(ctx: MutationCtx, orgId: OrgId, more: Partial<Sy
 
 /** Deletes an organization's sync state. */
 export async function forgetSyncs(ctx: MutationCtx, orgId: OrgId): Promise<void> {
-  const syncs = ctx.db.query("eventSyncs").withIndex("by_org", (q) => q.eq("orgId", orgId));
-  for await (const { _id } of syncs) await ctx.db.delete("eventSyncs", _id);
+  for await (const { _id } of querySyncs(ctx, orgId)) await ctx.db.delete("eventSyncs", _id);
+}
+
+function querySyncs(ctx: QueryCtx, orgId: OrgId) {
+  return ctx.db.query("eventSyncs").withIndex("by_org", (q) => q.eq("orgId", orgId));
 }
 
 /**

@@ -3,7 +3,7 @@ import { ConvexError } from "convex/values";
 import { internal } from "../../_generated/api";
 import type { Doc } from "../../_generated/dataModel";
 import type { ActionCtx } from "../../_generated/server";
-import { quoteConvex, SyncError, type SyncFailure } from "../failure";
+import { describeConvexError, SyncError, type SyncFailure } from "../failure";
 import type { LumaKey } from "../luma/key";
 import type { RunningSync } from "../queue/syncs";
 import type { EventDescription } from "../validators";
@@ -69,6 +69,6 @@ export async function syncDescriptions(
 
 function explain(error: unknown, key: LumaKey): string {
   if (error instanceof ConvexError) return (error.data as SyncFailure).message;
-  if (error instanceof SyncError) return `${error.message}.`;
-  return `a call to Convex failed${quoteConvex(error, key)}.`;
+  const what = error instanceof SyncError ? error.message : describeConvexError(error, key);
+  return `${what}.`;
 }

@@ -3,10 +3,7 @@ import { v, type Infer } from "convex/values";
 import type { Doc, Id } from "../../_generated/dataModel";
 import type { QueryCtx } from "../../_generated/server";
 import { shownOrg, type ShownOrg } from "../../lumaApp";
-import schema from "../../schema";
-import { pick } from "../validators";
-
-const storedEvent = schema.tables["events"].validator;
+import { pick, storedEvent } from "../validators";
 
 /** A `listed` event, on every page. */
 const shownEvent = storedEvent
