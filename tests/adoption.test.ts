@@ -9,7 +9,7 @@ import { makeFunctionReference, type GenericSchema, type SchemaDefinition } from
 import { convexTest, type TestConvex } from "convex-test";
 import { createServer } from "vite";
 import { afterEach, beforeEach, expect } from "vitest";
-import { aWireEvent } from "./support/builders";
+import { aWireEvent, MINUTE_MS } from "./support/builders";
 import { passTime, useSimulatedTime } from "./support/clock";
 import { NOW, reasonOf, test } from "./support/fixtures";
 import type { LumaServer } from "./support/lumaServer";
@@ -20,7 +20,6 @@ const PROJECT = resolve(import.meta.dirname, "..");
 const read = (path: string) => fs.readFileSync(resolve(PROJECT, path), "utf8");
 const README = read("README.md");
 const KEY = "secret-4711";
-const MINUTE_MS = 60_000;
 
 /** A new app's folder, with what `npx convex dev` generates. */
 let app: string;

@@ -2,7 +2,7 @@
 import { afterEach, expect } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id, TableNames } from "../convex/_generated/dataModel";
-import { aStoredEvent, DAY_MS, insertOrg, wireEvents } from "./support/builders";
+import { aStoredEvent, DAY_MS, HOUR_MS, insertOrg, wireEvents } from "./support/builders";
 import { passTime } from "./support/clock";
 import { startCountedEngine, type CountedEngine } from "./support/counting";
 import { NOW, reasonOf, syncOrg, test } from "./support/fixtures";
@@ -355,7 +355,7 @@ test("A dashboard of 50 organizations with large documents stays inside Convex's
     for (let n = 0; n < 12; n += 1) {
       // A third are on, a third are long, and a third start next.
       const startAt = n % 3 === 0 ? NOW - 1_000 - i : NOW + DAY_MS + n * 1_000 + i;
-      const endAt = n % 3 === 1 ? startAt + 3 * DAY_MS : startAt + 2 * 3_600_000;
+      const endAt = n % 3 === 1 ? startAt + 3 * DAY_MS : startAt + 2 * HOUR_MS;
       const fields = { ...LARGEST, lumaEventId: `evt-${i}-${n}`, startAt, endAt };
       await insert("events", aStoredEvent(id, fields), 2_000);
     }
@@ -400,7 +400,7 @@ test("With 100,000 events, a dashboard and a page stay inside Convex's limits", 
     await counted.t.run(async (ctx) => {
       for (let i = from; i < from + 5_000; i += 1) {
         const startAt = NOW - 30 * DAY_MS + i * 100_000;
-        const endAt = i % 10 === 0 ? startAt + 3 * DAY_MS : startAt + 3_600_000;
+        const endAt = i % 10 === 0 ? startAt + 3 * DAY_MS : startAt + HOUR_MS;
         const event = { lumaEventId: `evt-${i}`, startAt, endAt };
         await ctx.db.insert("events", aStoredEvent(hosts[i % HOSTS]!, event));
       }

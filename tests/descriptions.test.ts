@@ -6,12 +6,13 @@ import {
   getOrg,
   HOUR_MS,
   insertOrg,
+  MINUTE_MS,
   storedDescriptions,
   storedEvents,
 } from "./support/builders";
 import { setTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
-import { NOW, routeLumaHosts, syncOrg, test } from "./support/fixtures";
+import { NOW, routeLumaHosts, syncOrg, takeEventIds, test } from "./support/fixtures";
 import {
   failure,
   OLDER_PATH,
@@ -24,7 +25,6 @@ import {
 } from "./support/lumaServer";
 
 const KEY = "secret-4711";
-const MINUTE_MS = 60_000;
 
 /** An event that starts this many hours from now. */
 function inHours(hours: number, overrides: Partial<WireEvent> = {}): WireEvent {
@@ -56,12 +56,7 @@ async function start(): Promise<void> {
 
 const sync = () => syncOrg(t, luma, orgId);
 
-/** The ids of the events that were requested since the last call. */
-function askedFor(): string[] {
-  const asked = luma.requestsOf("event").map(({ query }) => query.get("event_id") ?? "");
-  luma.requests.length = 0;
-  return asked;
-}
+const askedFor = () => takeEventIds(luma);
 
 async function descriptionOf(id: string): Promise<string | undefined> {
   return (await storedDescriptions(t)).get(id);

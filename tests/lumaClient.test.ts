@@ -8,7 +8,7 @@ import {
   fetchLumaEvents,
   type SingleRequest,
 } from "../convex/events/lumaClient";
-import { aWireEvent, DAY_MS, wireEvents } from "./support/builders";
+import { aWireEvent, DAY_MS, MINUTE_MS, SECOND_MS, wireEvents } from "./support/builders";
 import { countTimers, settle } from "./support/clock";
 import { NOW, routeLumaHosts, test } from "./support/fixtures";
 import {
@@ -26,8 +26,6 @@ import {
 
 const API_KEY = "secret-4711";
 const KEY = { apiKey: API_KEY, source: "a test", howToSet: "a test" };
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
 const CURRENT_HOST = "public-api.luma.com";
 const OLDER_HOST = "public-api.lu.ma";
 

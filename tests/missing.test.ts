@@ -10,13 +10,14 @@ import {
   getOrg as getOrgOf,
   HOUR_MS,
   insertOrg,
+  MINUTE_MS,
   storedDescriptions,
   storedEvents,
   wireEvents,
 } from "./support/builders";
 import { passTime, setTime } from "./support/clock";
 import { startEngine, type Engine } from "./support/engine";
-import { failureOf, NOW, routeLumaHosts, syncOrg, test } from "./support/fixtures";
+import { failureOf, NOW, routeLumaHosts, syncOrg, takeEventIds, test } from "./support/fixtures";
 import {
   failure,
   OLDER_PATH,
@@ -29,7 +30,6 @@ import {
 } from "./support/lumaServer";
 
 const KEY = "secret-4711";
-const MINUTE_MS = 60_000;
 
 let luma: LumaServer;
 let t: Engine;
@@ -67,12 +67,7 @@ const stampAt = (eventsLastSynced: number) =>
   t.run((ctx) => ctx.db.patch("organizations", orgId, { eventsLastSynced }));
 const statuses = async () => [...(await storedEvents(t)).values()].map(({ status }) => status);
 
-/** The ids of the events that were requested since the last call. */
-function askedFor(): (string | null)[] {
-  const ids = luma.requestsOf("event").map(({ query }) => query.get("event_id"));
-  luma.requests.length = 0;
-  return ids;
-}
+const askedFor = () => takeEventIds(luma);
 
 /** Events that are over, so their descriptions aren't requested. */
 function over(count: number, overrides: (index: number) => Partial<WireEvent> = () => ({})) {

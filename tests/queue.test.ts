@@ -7,7 +7,14 @@ import { internal } from "../convex/_generated/api";
 import type { Doc, Id } from "../convex/_generated/dataModel";
 import type { OrgId } from "../convex/events/organizations";
 import { readSyncStatus, requestSync } from "../convex/events/settings";
-import { getOrg, insertOrg, storedEvents, wireEvents } from "./support/builders";
+import {
+  getOrg,
+  insertOrg,
+  MINUTE_MS,
+  SECOND_MS,
+  storedEvents,
+  wireEvents,
+} from "./support/builders";
 import { passTime, setTime, settle } from "./support/clock";
 import { startCountedEngine } from "./support/counting";
 import { cancelJobs, jobs, startFaultyEngine, type FaultyEngine } from "./support/faults";
@@ -19,8 +26,6 @@ const { takeNext, beginSync, endSync } = internal.events.queue.worker;
 const { upsertEvents, updateOrgSyncTimestamp, describeEvents, deleteOrgEvents } =
   internal.events.mutations;
 
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60_000;
 const DAY_MINUTES = 24 * 60;
 /** Transient failures that take one attempt, or four in 8 s. */
 const [PROXY, UNAVAILABLE] = [status(403), status(503)];

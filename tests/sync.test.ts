@@ -10,6 +10,7 @@ import {
   beginSync,
   getOrg,
   insertOrg,
+  MINUTE_MS,
   storedDescriptions,
   storedEvents,
   wireEvents,
@@ -21,7 +22,6 @@ import { failureOf, NOW, syncOrg, test } from "./support/fixtures";
 import { failure, OLDER_PATH, status } from "./support/lumaServer";
 import type { Answer, LumaServer, RequestKind } from "./support/lumaServer";
 
-const MINUTE_MS = 60_000;
 const KEY = "secret-4711";
 const { syncOrgEvents } = internal.events.sync;
 const { endSync, beginSync: begin } = internal.events.queue.worker;

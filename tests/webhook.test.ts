@@ -3,15 +3,13 @@ import { expect, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import type { Id } from "../convex/_generated/dataModel";
 import { readSyncStatus } from "../convex/events/settings";
-import { aWireEvent, insertOrg } from "./support/builders";
+import { aWireEvent, insertOrg, MINUTE_MS, SECOND_MS } from "./support/builders";
 import { passTime, setTime } from "./support/clock";
 import { startCountedEngine, type CountedEngine } from "./support/counting";
 import { NOW, test } from "./support/fixtures";
 import type { LumaServer } from "./support/lumaServer";
 import { signCall } from "./support/webhook";
 
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
 const KEY = "secret-4711";
 const SECRET = "whsec_0815";
 /** Looks like a signature. */

@@ -6,7 +6,7 @@ import { internal } from "../../convex/_generated/api";
 import type { Id } from "../../convex/_generated/dataModel";
 import { toMirroredEvent } from "../../convex/events/luma/mapping";
 import { readEntry } from "../../convex/events/luma/wire";
-import { aStoredEvent, DAY_MS, HOUR_MS, wireEvents } from "../support/builders";
+import { aStoredEvent, DAY_MS, HOUR_MS, MINUTE_MS, wireEvents } from "../support/builders";
 import { passTime, useRealTime, useSimulatedTime } from "../support/clock";
 import { startCountedEngine, type ActionCall } from "../support/counting";
 import type { Engine } from "../support/engine";
@@ -17,7 +17,6 @@ import { bounded, insertMany, nth, toDuration, type Row } from "./shared";
 
 /** An assumption: lu.ma publishes no response times. */
 export const LUMA_ANSWER_MS = 300;
-const MINUTE_MS = 60_000;
 /** Fixed, so that the numbers don't depend on the day. */
 const STARTS_AT = Date.parse("2026-09-01T07:00:00.000Z");
 /** Per organization when nothing has changed: made due, taken, begun, stamped and ended (two documents). */

@@ -7,7 +7,9 @@ import type { mirroredEvent } from "../../convex/events/validators";
 import type { Engine } from "./engine";
 import type { WireEvent } from "./lumaServer";
 
-export const HOUR_MS = 60 * 60 * 1_000;
+export const SECOND_MS = 1_000;
+export const MINUTE_MS = 60 * SECOND_MS;
+export const HOUR_MS = 60 * MINUTE_MS;
 export const DAY_MS = 24 * HOUR_MS;
 
 /** Tomorrow at a full hour, so that it stays the same while simulated time passes in a test. */

@@ -34,6 +34,13 @@ export async function syncOrg(
   return await settle(t.action(internal.events.sync.syncOrgEvents, { orgId }), luma.activity);
 }
 
+/** The ids of the events that were requested since the last call; `null` for requests at the older address. */
+export function takeEventIds(luma: LumaServer): (string | null)[] {
+  const ids = luma.requestsOf("event").map(({ query }) => query.get("event_id"));
+  luma.requests.length = 0;
+  return ids;
+}
+
 /** The message that a person reads when a call fails. */
 export async function reasonOf(promise: Promise<unknown>): Promise<string> {
   const error = await errorOf(promise);

@@ -37,20 +37,15 @@ export class LumaServer extends LumaCalendars {
   private readonly realFetch = globalThis.fetch;
   private waitingFor = 0;
   private ticks = 0;
-  /**
-   * Requests over HTTP that have neither failed nor had their answers read as text, and those of them whose answers the
-   * server holds back.
-   */
-  private readonly counts = { inFlight: 0, heldBack: 0 };
+  /** How many requests over HTTP have neither failed nor had their answers read as text. */
+  private inFlight = 0;
+  /** Answers that the server has not finished. */
+  private readonly heldBack = new Set<object>();
   private constructor(private readonly server: Server) {
     super();
     server.on("request", (request, response) => {
-      this.counts.heldBack += 1;
-      let isHeldBack = true;
-      const letGo = () => {
-        if (isHeldBack) this.counts.heldBack -= 1;
-        isHeldBack = false;
-      };
+      this.heldBack.add(response);
+      const letGo = () => this.heldBack.delete(response);
       response.on("finish", letGo).on("close", letGo);
       this.receive(response, request);
     });
@@ -58,8 +53,8 @@ export class LumaServer extends LumaCalendars {
   }
 
   private async fetchOverHttp(...request: Parameters<typeof fetch>): Promise<Response> {
-    const settle = () => void (this.counts.inFlight -= 1);
-    this.counts.inFlight += 1;
+    const settle = () => void (this.inFlight -= 1);
+    this.inFlight += 1;
     try {
       const response = await this.realFetch.call(globalThis, ...request);
       const readText = response.text.bind(response);
@@ -160,8 +155,7 @@ export class LumaServer extends LumaCalendars {
    * an answer is on its way, which may take a while on a busy machine.
    */
   readonly activity = (): number => {
-    const { inFlight, heldBack } = this.counts;
-    if (this.waitingFor > 0 || inFlight > heldBack) this.ticks += 1;
+    if (this.waitingFor > 0 || this.inFlight > this.heldBack.size) this.ticks += 1;
     return this.requests.length + this.ticks;
   };
 }
